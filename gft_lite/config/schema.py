@@ -1,0 +1,248 @@
+"""The schema of a run: every field, its default and what it is for, once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+EMBEDDED_MODEL = "tiny"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+
+class ModelConfig(Section):
+    """Which model, and how it is held in memory."""
+
+    name: str = EMBEDDED_MODEL
+    """Hub name or local folder; `tiny` is the embedded demo model."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub."""
+    backend: Literal["auto", "hf", "unsloth"] = "auto"
+    """`auto` takes Unsloth on a CUDA GPU where it is installed, plain transformers elsewhere."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Weights and activations; `auto`: bfloat16 on GPUs that have it, else float16; CPU: float32."""
+    load_in_4bit: bool = False
+    """NF4 base weights with double quantisation (bitsandbytes)."""
+    adapter: str | None = None
+    """Folder of a LoRA adapter to continue from."""
+    reference: Literal["base", "start"] = "base"
+    """The policy that KL is measured to: the base model, or the adapter the run starts from."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in backward: less memory, about a third more time."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with a model. Only you can know whether that is safe."""
+
+
+class LoraConfig(Section):
+    """The adapter that is trained."""
+
+    r: int = Field(16, ge=1, le=1024)
+    """Rank."""
+    alpha: float = Field(32.0, gt=0)
+    """Scale: the update is multiplied by alpha / r."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout on the adapter's input. Zero keeps log-probs of rollout and training equal."""
+    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """Module names that get an adapter."""
+
+
+class DataConfig(Section):
+    """The training file and how it is read."""
+
+    path: str | None = None
+    """File, hub name, or `embedded:NAME`. Needed unless the embedded model is used."""
+    format: str = "auto"
+    """Format name, or `auto` to recognise it."""
+    columns: dict[str, str] = {}
+    """Canonical field → column of the file, where recognition needs help."""
+    split: str = "train"
+    """Split of a hub data set."""
+    limit: int | None = Field(None, ge=1)
+    """Use only the first so many rows."""
+    skip_bad_rows: bool = False
+    """Drop rows that cannot be used (they are listed) instead of refusing the file."""
+    system_prompt: str | None = None
+    """System turn put before every prompt that has none."""
+    max_prompt_tokens: int = Field(1024, ge=8)
+    """A longer prompt is refused (or dropped with `skip_bad_rows`), never cut silently."""
+    eval_path: str | None = None
+    """Held-out file for evaluation during and after training."""
+    retention_path: str | None = None
+    """File of an old skill: what is kept of it is measured beside the target."""
+
+
+class GroupConfig(Section):
+    """What one group is made of and how self answers are drawn (method.md §2)."""
+
+    expert: int = Field(1, ge=0)
+    """Expert demonstrations a prompt, at most."""
+    teacher: int = Field(0, ge=0)
+    """Teacher responses a prompt, at most."""
+    self_: int = Field(4, ge=0, alias="self")
+    """Answers sampled from the current policy."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature of self answers."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Nucleus sampling; 1 is off."""
+    top_k: int = Field(0, ge=0)
+    """Top-k sampling; 0 is off."""
+    max_new_tokens: int = Field(512, ge=1)
+    """Longest response in tokens; longer demonstrations are dropped from the group and counted."""
+    degenerate: Literal["skip", "resample", "imitate"] = "skip"
+    """What to do where all rewards of a group are equal: leave it out (its gradient is exactly
+    zero), draw the self answers again, or imitate the expert with advantage 1."""
+    resample_tries: int = Field(2, ge=1)
+    """How often `resample` draws again before it leaves the group out."""
+    anchor_expert: bool = False
+    """Give the expert the best reward of the group instead of what it earned."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=True
+    )
+
+
+class SftMethod(Section):
+    """Supervised fine-tuning: −log π on the expert."""
+
+    name: Literal["sft"] = "sft"
+
+
+class DftMethod(Section):
+    """Dynamic fine-tuning, arXiv 2508.05629: −sg(π)·log π on the expert."""
+
+    name: Literal["dft"] = "dft"
+
+
+class GftMethod(Section):
+    """Group fine-tuning, arXiv 2604.14258: −A·C(π)·log π over the mixed group."""
+
+    name: Literal["gft"] = "gft"
+    tau: float = Field(0.1, ge=0)
+    """Tokens below this probability are weighted by their probability (eq. 5); 0 is off."""
+    kl_coef: float = Field(0.0, ge=0)
+    """Weight of the k3 KL to the reference policy; 0 is off, as in the paper."""
+
+
+class GrpoMethod(Section):
+    """Group relative policy optimisation, arXiv 2402.03300, on self answers only."""
+
+    name: Literal["grpo"] = "grpo"
+    clip: float = Field(0.2, gt=0)
+    """The ratio to the sampling policy is clipped to 1 ± this."""
+    kl_coef: float = Field(0.0, ge=0)
+    """Weight of the k3 KL to the reference policy."""
+
+
+MethodConfig = Annotated[
+    SftMethod | DftMethod | GftMethod | GrpoMethod, Field(discriminator="name")
+]
+
+
+METHOD_CONFIGS)
+        given = problem["input"].get("name") if isinstance(problem["input"], Mapping) else None
+        return f"unknown method {given!r}{_nearest(str(given), names)}; methods: {', '.join(names)}"
+    return f"{key}: {problem['msg'].lower()} (got {problem['input']!r})"
+
+
+METHOD_CONFIGS: dict[str, type[Section]] = {
+    "sft": SftMethod,
+    "dft": DftMethod,
+    "gft": GftMethod,
+    "grpo": GrpoMethod,
+}
+
+
+class TrainConfig(Section):
+    """Optimisation and bookkeeping. One step is one optimizer step."""
+
+    steps: int = Field(100, ge=1)
+    """Optimizer steps."""
+    prompts_per_step: int = Field(8, ge=1)
+    """Prompts a rollout, each with its group."""
+    updates_per_rollout: int = Field(1, ge=1)
+    """Optimizer steps taken on one rollout; its prompts are split evenly among them."""
+    learning_rate: float = Field(1.0e-4, gt=0)
+    """Peak learning rate of the adapter."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """Shape of the learning rate after warm-up; linear and cosine end at zero."""
+    warmup_steps: int = Field(0, ge=0)
+    """Steps of linear warm-up."""
+    optimizer: Literal["auto", "adamw", "adamw_8bit", "paged_adamw_8bit"] = "auto"
+    """`auto`: AdamW on CPU, 8-bit paged AdamW on CUDA."""
+    weight_decay: float = Field(0.01, ge=0)
+    """Decoupled weight decay."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradient norm is clipped to this."""
+    micro_batch_tokens: int = Field(16384, ge=16)
+    """Most tokens, padding included, in one forward pass. Changes memory, not gradients."""
+    rollout_batch: int = Field(64, ge=1)
+    """Most answers sampled at once."""
+    seed: int = Field(0, ge=0)
+    """Seeds the adapter, the order of prompts and the sampling."""
+    checkpoint_every: int = Field(50, ge=0)
+    """Steps between checkpoints; 0: only at the end."""
+    keep_checkpoints: int = Field(2, ge=1)
+    """Older checkpoints are deleted."""
+    log_groups_every: int = Field(1, ge=0)
+    """Steps between stored groups (texts, rewards, per-token weights); 0 is never."""
+
+
+class EvalConfig(Section):
+    """How accuracy is measured, during the run and after it."""
+
+    every: int = Field(0, ge=0)
+    """Steps between greedy evaluations on `data.eval_path`; 0: only at the end."""
+    examples: int = Field(100, ge=1)
+    """Held-out examples used, from the top of the file."""
+    k: int = Field(8, ge=1)
+    """Sampled answers a prompt for mean@k and pass@k."""
+    temperature: float = Field(1.0, gt=0)
+    """Temperature of those samples."""
+    batch: int = Field(128, ge=1)
+    """Answers generated at once."""
+
+
+class RunConfig(Section):
+    """Everything that decides a run."""
+
+    model: ModelConfig = ModelConfig()
+    lora: LoraConfig = LoraConfig()
+    data: DataConfig = DataConfig()
+    group: GroupConfig = GroupConfig()
+    reward: str | dict[str, Any] = "math"
+    """Reward name, or a mapping with options or named parts (see docs/rewards.md)."""
+    method: MethodConfig = GftMethod()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunConfig:
+        if self.train.prompts_per_step % self.train.updates_per_rollout:
+            raise ValueError(
+                f"train.updates_per_rollout ({self.train.updates_per_rollout}) must divide "
+                f"train.prompts_per_step ({self.train.prompts_per_step})"
+            )
+        if self.train.warmup_steps > self.train.steps:
+            raise ValueError("train.warmup_steps is larger than train.steps")
+        if self.model.reference == "start" and not self.model.adapter:
+            raise ValueError("model.reference is 'start' but model.adapter names no adapter")
+        if self.data.path is None and self.model.name == EMBEDDED_MODEL:
+            # `frozen` guards users; the one default that depends on another section is set here.
+            object.__setattr__(
+                self, "data", self.data.model_copy(update={"path": "embedded:target_train"})
+            )
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data in the words of the YAML file."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def to_yaml(self) -> str:
+        """The resolved configuration as YAML."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)

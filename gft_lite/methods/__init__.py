@@ -1,0 +1,20 @@
+"""Training objectives: one a file, each a pure function of per-token log-probs.
+
+A method never reduces and never sees logits. It turns what `LossInputs` holds into a per-token loss
+of the same shape; the trainer alone divides, by the token count of the whole optimizer step.
+"""
+
+from gft_lite.methods.base import LossInputs, Method
+from gft_lite.methods.dft import DFT
+from gft_lite.methods.gft import GFT
+from gft_lite.methods.grpo import GRPO
+from gft_lite.methods.sft import SFT
+
+METHODS: dict[str, Method] = {
+    "sft": SFT,
+    "dft": DFT,
+    "gft": GFT,
+    "grpo": GRPO,
+}
+
+__all__ = ["METHODS", "LossInputs", "Method"]

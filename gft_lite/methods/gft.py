@@ -1,0 +1,53 @@
+"""Group fine-tuning (arXiv 2604.14258): a group-normalised advantage and a rectified coefficient.
+
+    L = −A · C(π) · log π        C(π) = sg(π) where π < τ, else 1               (eq. 21 and eq. 5)
+
+Deviation from the paper's public code, numbered:
+1. At π = τ the coefficient is 1, as the paper writes; the code keeps 1 only for π > τ.
+2. An optional k3 KL to the reference policy, off by default.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gft_lite.config import GftMethod
+from gft_lite.methods.base import LossInputs, Method, per_token
+from gft_lite.methods.kl import k3
+
+
+def rectified_coefficient(logps: Tensor, tau: float) -> Tensor:
+    """C(π) of eq. 5, same shape as `logps`; no gradient flows through it."""
+    probs = logps.detach().exp()
+    return torch.where(probs < tau, probs, torch.ones_like(probs))
+
+
+def gft_loss(logps: Tensor, advantages: Tensor, tau: float) -> Tensor:
+    """−A·C(π)·log π, per token (eq. 21).
+
+    Args:
+        logps: (B, T) log-probabilities of response tokens, nats.
+        advantages: (B,) or (B, T), dimensionless.
+        tau: probability threshold of eq. 5.
+
+    Returns:
+        (B, T) loss, not reduced.
+    """
+    return -per_token(advantages, logps) * rectified_coefficient(logps, tau) * logps
+
+
+def _loss(config: GftMethod, inputs: LossInputs) -> Tensor:
+    loss = gft_loss(inputs.logps, inputs.advantages, config.tau)
+    if config.kl_coef and inputs.ref_logps is not None:
+        loss = loss + config.kl_coef * k3(inputs.logps, inputs.ref_logps)
+    return loss
+
+
+GFT = Method(
+    sources=frozenset({"expert", "teacher", "self"}),
+    group_advantages=True,
+    loss=_loss,
+    tau=lambda config: config.tau,
+    needs_reference=lambda config: config.kl_coef > 0,
+)
