@@ -1,7 +1,7 @@
 """Rewards of one group → advantages of its responses (GFT eq. 4, arXiv 2604.14258).
 
 Deviations from the paper's public code, numbered:
-1. A group of one has advantage 0 (there: its absolute reward), for it has nothing to be better than.
+1. A group of one has advantage 0 (there: its reward), for it has nothing to be better than.
 2. Where all rewards are equal every advantage is exactly 0, whatever rounding would give.
 """
 

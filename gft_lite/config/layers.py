@@ -20,6 +20,7 @@ from gft_lite.types import ConfigError
 
 PACKAGE = Path(__file__).parent.parent
 
+
 def preset_dir() -> Path:
     """Where presets lie: inside an installed wheel, or beside the package in a checkout."""
     inside = PACKAGE / "presets"
@@ -140,12 +141,14 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected sections like `train:`, found a {type(values).__name__}")
+        found = type(values).__name__
+        raise ConfigError(f"{path}: expected sections like `train:`, found a {found}")
     return values
 
 
 def _explain(problem: Mapping[str, Any]) -> str:
-    loc = [str(part) for i, part in enumerate(problem["loc"]) if not (i == 1 and part in METHOD_CONFIGS)]
+    # the second place of a method's location is the name of the method, which is no key
+    loc = [str(p) for i, p in enumerate(problem["loc"]) if not (i == 1 and p in METHOD_CONFIGS)]
     key = ".".join(loc)
     if problem["type"] == "extra_forbidden":
         known = _known_keys(problem["loc"][:-1])
@@ -153,13 +156,20 @@ def _explain(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "value_error":
         return str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"].startswith("union_tag"):
-        names = sorted(def _known_keys(loc: tuple[Any, ...]) -> list[str]:
+        names = sorted(METHOD_CONFIGS)
+        given = problem["input"].get("name") if isinstance(problem["input"], Mapping) else None
+        return f"unknown method {given!r}{_nearest(str(given), names)}"
+    return f"{key}: {problem['msg'].lower()} (got {problem['input']!r})"
+
+
+def _known_keys(loc: tuple[Any, ...]) -> list[str]:
     model: type[BaseModel] = RunConfig
     for part in loc:
         if part in METHOD_CONFIGS:
             model = METHOD_CONFIGS[str(part)]
             continue
-        annotation = model.model_fields[str(part)].annotation if part in model.model_fields else None
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field else None
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             model = annotation
     return [field.alias or name for name, field in model.model_fields.items()]

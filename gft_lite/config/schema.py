@@ -26,7 +26,7 @@ class ModelConfig(Section):
     backend: Literal["auto", "hf", "unsloth"] = "auto"
     """`auto` takes Unsloth on a CUDA GPU where it is installed, plain transformers elsewhere."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Weights and activations; `auto`: bfloat16 on GPUs that have it, else float16; CPU: float32."""
+    """Of weights and activations; `auto`: bfloat16 where the GPU has it, float32 on a CPU."""
     load_in_4bit: bool = False
     """NF4 base weights with double quantisation (bitsandbytes)."""
     adapter: str | None = None
@@ -144,12 +144,6 @@ MethodConfig = Annotated[
 ]
 
 
-METHOD_CONFIGS)
-        given = problem["input"].get("name") if isinstance(problem["input"], Mapping) else None
-        return f"unknown method {given!r}{_nearest(str(given), names)}; methods: {', '.join(names)}"
-    return f"{key}: {problem['msg'].lower()} (got {problem['input']!r})"
-
-
 METHOD_CONFIGS: dict[str, type[Section]] = {
     "sft": SftMethod,
     "dft": DftMethod,
@@ -233,7 +227,7 @@ class RunConfig(Section):
         if self.model.reference == "start" and not self.model.adapter:
             raise ValueError("model.reference is 'start' but model.adapter names no adapter")
         if self.data.path is None and self.model.name == EMBEDDED_MODEL:
-            # `frozen` guards users; the one default that depends on another section is set here.
+            # `frozen` guards users; the one default that depends on another section is set here
             object.__setattr__(
                 self, "data", self.data.model_copy(update={"path": "embedded:target_train"})
             )
