@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gft_lite.types import Source
 
 EMBEDDED_MODEL = "tiny"
 
@@ -107,20 +109,39 @@ class GroupConfig(Section):
     )
 
 
-class SftMethod(Section):
+class MethodSection(Section):
+    """What every method says of itself before torch is loaded.
+
+    sources: the responses it trains on. rewarded: advantages come from the group's rewards.
+    """
+
+    sources: ClassVar[tuple[Source, ...]]
+    rewarded: ClassVar[bool]
+
+
+class SftMethod(MethodSection):
     """Supervised fine-tuning: −log π on the expert."""
+
+    sources = ("expert",)
+    rewarded = False
 
     name: Literal["sft"] = "sft"
 
 
-class DftMethod(Section):
+class DftMethod(MethodSection):
     """Dynamic fine-tuning, arXiv 2508.05629: −sg(π)·log π on the expert."""
+
+    sources = ("expert",)
+    rewarded = False
 
     name: Literal["dft"] = "dft"
 
 
-class GftMethod(Section):
+class GftMethod(MethodSection):
     """Group fine-tuning, arXiv 2604.14258: −A·C(π)·log π over the mixed group."""
+
+    sources = ("expert", "teacher", "self")
+    rewarded = True
 
     name: Literal["gft"] = "gft"
     tau: float = Field(0.1, ge=0)
@@ -129,8 +150,11 @@ class GftMethod(Section):
     """Weight of the k3 KL to the reference policy; 0 is off, as in the paper."""
 
 
-class GrpoMethod(Section):
+class GrpoMethod(MethodSection):
     """Group relative policy optimisation, arXiv 2402.03300, on self answers only."""
+
+    sources = ("self",)
+    rewarded = True
 
     name: Literal["grpo"] = "grpo"
     clip: float = Field(0.2, gt=0)
@@ -144,7 +168,7 @@ MethodConfig = Annotated[
 ]
 
 
-METHOD_CONFIGS: dict[str, type[Section]] = {
+METHOD_CONFIGS: dict[str, type[MethodSection]] = {
     "sft": SftMethod,
     "dft": DftMethod,
     "gft": GftMethod,
@@ -158,9 +182,9 @@ class TrainConfig(Section):
     steps: int = Field(100, ge=1)
     """Optimizer steps."""
     prompts_per_step: int = Field(8, ge=1)
-    """Prompts a rollout, each with its group."""
+    """Prompts in one optimizer step, each with its group."""
     updates_per_rollout: int = Field(1, ge=1)
-    """Optimizer steps taken on one rollout; its prompts are split evenly among them."""
+    """Optimizer steps taken on one rollout, which then draws prompts for all of them."""
     learning_rate: float = Field(1.0e-4, gt=0)
     """Peak learning rate of the adapter."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
@@ -183,6 +207,9 @@ class TrainConfig(Section):
     """Steps between checkpoints; 0: only at the end."""
     keep_checkpoints: int = Field(2, ge=1)
     """Older checkpoints are deleted."""
+    log_kl_every: int = Field(1, ge=0)
+    """Steps between measurements of the KL to the reference on self answers; each costs one more
+    forward pass over them. 0 is never."""
     log_groups_every: int = Field(1, ge=0)
     """Steps between stored groups (texts, rewards, per-token weights); 0 is never."""
 
@@ -217,11 +244,6 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
-        if self.train.prompts_per_step % self.train.updates_per_rollout:
-            raise ValueError(
-                f"train.updates_per_rollout ({self.train.updates_per_rollout}) must divide "
-                f"train.prompts_per_step ({self.train.prompts_per_step})"
-            )
         if self.train.warmup_steps > self.train.steps:
             raise ValueError("train.warmup_steps is larger than train.steps")
         if self.model.reference == "start" and not self.model.adapter:

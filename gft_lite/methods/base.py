@@ -8,8 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-from gft_lite.types import Source
-
 
 @dataclass(frozen=True)
 class LossInputs:
@@ -33,27 +31,19 @@ def _never(_config: Any) -> bool:
 
 @dataclass(frozen=True)
 class Method:
-    """An objective and its needs. `config` is the method's own section of the run configuration.
+    """An objective and its needs. `config` is the method's own section of the configuration, which
+    also says what it trains on.
 
-    sources: the responses it trains on.
-    group_advantages: advantages come from the group's rewards; else every response has A = 1.
     loss: (config, inputs) → per-token loss, shape of `inputs.logps`.
     tau: probability below which a token's weight is rectified: 0 none, above 1 all (for the log).
     needs_reference: the loss reads `ref_logps` (and is then not zero where the advantage is).
     needs_old: the loss reads `old_logps`.
     """
 
-    sources: frozenset[Source]
-    group_advantages: bool
     loss: Callable[[Any, LossInputs], Tensor]
     tau: Callable[[Any], float]
     needs_reference: Callable[[Any], bool] = _never
     needs_old: bool = False
-
-    @property
-    def samples(self) -> bool:
-        """Whether the method needs answers of the current policy."""
-        return "self" in self.sources
 
 
 def per_token(advantages: Tensor, logps: Tensor) -> Tensor:

@@ -15,8 +15,6 @@ def dft_loss(logps: Tensor) -> Tensor:
 ALL_TOKENS = 2.0  # above every probability
 
 DFT = Method(
-    sources=frozenset({"expert"}),
-    group_advantages=False,
     loss=lambda config, inputs: dft_loss(inputs.logps),
     tau=lambda config: ALL_TOKENS,
 )

@@ -45,8 +45,6 @@ def _loss(config: GftMethod, inputs: LossInputs) -> Tensor:
 
 
 GFT = Method(
-    sources=frozenset({"expert", "teacher", "self"}),
-    group_advantages=True,
     loss=_loss,
     tau=lambda config: config.tau,
     needs_reference=lambda config: config.kl_coef > 0,

@@ -38,8 +38,6 @@ def _loss(config: GrpoMethod, inputs: LossInputs) -> Tensor:
 
 
 GRPO = Method(
-    sources=frozenset({"self"}),
-    group_advantages=True,
     loss=_loss,
     tau=lambda config: 0.0,
     needs_reference=lambda config: config.kl_coef > 0,

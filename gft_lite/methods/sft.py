@@ -13,8 +13,6 @@ def sft_loss(logps: Tensor) -> Tensor:
 
 
 SFT = Method(
-    sources=frozenset({"expert"}),
-    group_advantages=False,
     loss=lambda config, inputs: sft_loss(inputs.logps),
     tau=lambda config: 0.0,
 )

@@ -1,0 +1,462 @@
+"""The command line: a view of the engine. Progress goes to stderr, results to stdout.
+
+Exit codes: 0 done; 2 the input was wrong; 1 it broke. Heavy libraries are imported inside commands.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gft_lite import __version__
+from gft_lite.types import ConfigError, GftError, InputError, RunError
+
+app = typer.Typer(
+    name="gft-lite",
+    help="Group Fine-Tuning on the one GPU you own.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Look at data before a GPU minute is spent.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+runs_app = typer.Typer(help="List, show and stop runs.", no_args_is_help=True)
+app.add_typer(runs_app, name="runs")
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Change one setting; may be repeated."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="FIELD=COLUMN", help="Name a column, e.g. prompt=question."),
+]
+SkipOption = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop rows that cannot be used.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gft-lite {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="New folder for the results.")] = Path("runs/demo"),
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of every method.")] = 120,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    json_: JsonOption = False,
+    set_: SetOption = None,
+) -> None:
+    """Base, SFT, DFT and GFT side by side on the embedded model: minutes, no GPU, no download."""
+    from gft_lite import terminal
+    from gft_lite.demo import RECIPES, run_demo
+
+    terminal.note(
+        "The embedded demo model (2 M parameters) knows one-step word problems and learns "
+        "three-step ones.\nAs in real files, some solutions are wrong: about a fifth of the "
+        "experts' and more than a third of the teachers'."
+    )
+    with terminal.training_progress("training", steps * len(RECIPES)) as show:
+        done = {"methods": 0, "now": ""}
+
+        def on_event(method: str, event: dict[str, Any]) -> None:
+            if event["type"] == "step":
+                moved = {**event, "step": event["step"] + steps * int(done["methods"])}
+                show(moved)
+            elif event["type"] == "finished":
+                done["methods"] = int(done["methods"]) + 1
+
+        found = run_demo(
+            out, steps=steps, seed=seed, say=terminal.note, on_event=on_event, extra=set_ or ()
+        )
+    if json_:
+        terminal.print_json(found.to_dict())
+        return
+    percent = terminal.percent
+    terminal.table(
+        f"After {steps} steps, seed {seed}",
+        ["", "target greedy", "mean@8", "pass@8", "old skill", "KL nats/token", "seconds"],
+        [
+            [
+                row.method.upper() if row.method != "base" else "base",
+                percent(row.target_greedy),
+                percent(row.target_mean_at_8),
+                percent(row.target_pass_at_8),
+                percent(row.old_skill_greedy),
+                f"{row.kl_nats_per_token:.3f}",
+                f"{row.seconds:.0f}" if row.steps else "–",
+            ]
+            for row in found.rows
+        ],
+    )
+    terminal.note(
+        "target: held-out three-step problems. old skill: one-step problems the base knew.\n"
+        "KL: how far the model moved on the base's own answers. One seed is one draw: docs/log.md "
+        "has three.\n"
+        f"Report: {out / 'report.html'}   Figures: {out / 'demo.json'}   "
+        f"Adapters: {out}/*/adapter"
+    )
+
+
+@data_app.command("check")
+def data_check(
+    file: Annotated[str, typer.Argument(help="File, hub name, or embedded:NAME.")],
+    map_: MapOption = None,
+    format_: Annotated[str, typer.Option("--format", help="Format name.")] = "auto",
+    model: Annotated[
+        str | None, typer.Option(help="Count tokens with this model's tokenizer.")
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Say what was recognised, count, and list every row that cannot be used."""
+    from gft_lite import terminal
+    from gft_lite.assets import resolve
+    from gft_lite.data import check_file, report_json, report_text
+
+    count_tokens = None
+    if model:
+        from gft_lite.config import ModelConfig
+        from gft_lite.models import load_tokenizer
+
+        tokenizer = load_tokenizer(ModelConfig(name=model))
+
+        def count_tokens(text: str) -> int:
+            return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    report = check_file(
+        resolve(file), format=format_, columns=parse_map(map_), count_tokens=count_tokens
+    )
+    if json_:
+        terminal.print_json(report_json(report))
+    else:
+        typer.echo(report_text(report))
+
+
+@app.command()
+def train(
+    run: Annotated[Path | None, typer.Argument(help="YAML file of settings.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Preset name (`gft-lite presets`).")] = None,
+    data: Annotated[str | None, typer.Option(help="Training file; sets data.path.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New folder for the run.")] = None,
+    reward_file: Annotated[
+        Path | None, typer.Option(help="Python file with your own reward function.")
+    ] = None,
+    map_: MapOption = None,
+    skip_bad_rows: SkipOption = False,
+    set_: SetOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Train an adapter. Without a model named, the embedded demo model is trained."""
+    from gft_lite import terminal
+    from gft_lite.config import load_config
+    from gft_lite.worker import train as train_run
+
+    overrides = [f"data.path={data}"] if data else []
+    overrides += [f"data.columns.{field}={column}" for field, column in parse_map(map_).items()]
+    overrides += ["data.skip_bad_rows=true"] if skip_bad_rows else []
+    if reward_file:
+        overrides.append(f"reward={{file: '{reward_file}'}}")
+    config = load_config(run, preset=preset, overrides=[*overrides, *(set_ or [])])
+    folder = out or next_run_folder(config.method.name)
+    with terminal.training_progress("training", config.train.steps) as show:
+        result = train_run(config, folder, on_event=_tell(show))
+    _print_result(result, json_)
+
+
+@app.command()
+def resume(
+    run_dir: Annotated[Path, typer.Argument(help="Folder of a stopped or killed run.")],
+    json_: JsonOption = False,
+) -> None:
+    """Continue a run from its last checkpoint, to the numbers it would have had."""
+    from gft_lite import terminal
+    from gft_lite.config import load_config
+    from gft_lite.runs import RunDir
+    from gft_lite.worker import resume as resume_run
+
+    config = load_config(RunDir.open(run_dir).config_file)
+    with terminal.training_progress("training", config.train.steps) as show:
+        result = resume_run(run_dir, on_event=_tell(show))
+    _print_result(result, json_)
+
+
+@app.command("eval")
+def eval_(
+    data: Annotated[str, typer.Option(help="File of prompts with answers, or embedded:NAME.")],
+    model: Annotated[str, typer.Option(help="Model name or folder.")] = "tiny",
+    adapter: Annotated[Path | None, typer.Option(help="Adapter folder.")] = None,
+    reward: Annotated[str, typer.Option(help="Reward that decides what is correct.")] = "math",
+    k: Annotated[int, typer.Option(min=0, help="Sampled answers a prompt; 0: greedy only.")] = 8,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 256,
+    load_in_4bit: Annotated[bool, typer.Option("--load-in-4bit", help="NF4 weights.")] = False,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    map_: MapOption = None,
+    skip_bad_rows: SkipOption = False,
+    json_: JsonOption = False,
+) -> None:
+    """Greedy accuracy, mean@k and pass@k on any file with any reward."""
+    import yaml
+
+    from gft_lite import terminal
+    from gft_lite.config import DataConfig, ModelConfig
+    from gft_lite.evaluate import evaluate
+    from gft_lite.models import load_policy
+    from gft_lite.prepare import check_reward, load
+    from gft_lite.rewards import build_scorer
+    from gft_lite.worker import quiet_libraries
+
+    quiet_libraries()
+    wanted = DataConfig(
+        path=data, limit=limit, columns=parse_map(map_), skip_bad_rows=skip_bad_rows
+    )
+    loaded = load(data, wanted)
+    with build_scorer(yaml.safe_load(reward), allow_custom=True) as scorer:
+        check_reward(loaded.examples, scorer, data)
+        terminal.note(f"Answering {len(loaded.examples)} prompts.")
+        policy = load_policy(
+            ModelConfig(
+                name=model, adapter=str(adapter) if adapter else None, load_in_4bit=load_in_4bit
+            ),
+            None,
+        )
+        found = evaluate(
+            policy,
+            loaded.examples,
+            scorer,
+            k=k,
+            max_new_tokens=min(max_new_tokens, policy.max_length // 2),
+            seed=seed,
+        )
+    document = {"model": model, "adapter": str(adapter) if adapter else None, "data": data}
+    document |= {"reward": reward, "seed": seed, **found.to_dict()}
+    if json_:
+        terminal.print_json(document)
+        return
+    percent = terminal.percent
+    terminal.table(
+        f"{data}, {found.n} prompts",
+        ["", "greedy", f"mean@{k}", f"pass@{k}", "cut off", "no answer found", "tokens"],
+        [
+            [
+                str(adapter) if adapter else model,
+                percent(found.greedy_accuracy),
+                percent(found.mean_at_k),
+                percent(found.pass_at_k),
+                str(found.truncated),
+                str(found.unparsed),
+                f"{found.response_tokens:.0f}",
+            ]
+        ],
+    )
+
+
+@app.command()
+def presets(
+    name: Annotated[str | None, typer.Argument(help="Show this preset.")] = None,
+) -> None:
+    """List presets, or print one."""
+    from gft_lite.config import load_preset, preset_dir, preset_names
+
+    if name:
+        load_preset(name)
+        typer.echo((preset_dir() / f"{name}.yaml").read_text(encoding="utf-8").rstrip())
+        return
+    for each in preset_names():
+        first = (preset_dir() / f"{each}.yaml").read_text(encoding="utf-8").splitlines()[0]
+        typer.echo(f"{each:<24} {first.lstrip('# ')}")
+
+
+@runs_app.command("list")
+def runs_list(
+    root: Annotated[Path, typer.Option(help="Folder to look in.")] = Path("runs"),
+    json_: JsonOption = False,
+) -> None:
+    """All runs below a folder, newest first."""
+    from gft_lite import terminal
+    from gft_lite.runs import list_runs
+
+    found = [{"run": str(run.path), **run.status()} for run in list_runs(root)]
+    if json_:
+        terminal.print_json(found)
+        return
+    if not found:
+        terminal.note(f"No runs below {root}. Start one with `gft-lite train` or `gft-lite demo`.")
+        return
+    terminal.table(
+        f"Runs below {root}",
+        ["run", "state", "step"],
+        [
+            [entry["run"], entry["state"], f"{entry.get('step', 0)}/{entry.get('steps', '?')}"]
+            for entry in found
+        ],
+    )
+
+
+@runs_app.command("show")
+def runs_show(run_dir: Path, json_: JsonOption = False) -> None:
+    """State, settings that differ from the defaults, and the last figures of a run."""
+    from gft_lite import terminal
+    from gft_lite.runs import RunDir
+
+    run = RunDir.open(run_dir)
+    steps = list(run.events("step"))
+    evals = list(run.events("eval"))
+    document = {
+        "run": str(run.path),
+        **run.status(),
+        "last_step": steps[-1] if steps else None,
+        "last_eval": evals[-1] if evals else None,
+        "checkpoints": [c.name for c in run.checkpoints()],
+    }
+    if json_:
+        terminal.print_json(document)
+        return
+    status = run.status()
+    typer.echo(f"{run.path}: {status['state']}, step {status.get('step', 0)}")
+    if status.get("message"):
+        typer.echo(status["message"])
+    if steps:
+        typer.echo(terminal.step_line(steps[-1]))
+
+
+@runs_app.command("stop")
+def runs_stop(run_dir: Path) -> None:
+    """Ask a run to end after its current step; it writes a checkpoint first."""
+    from gft_lite.runs import RunDir
+
+    run = RunDir.open(run_dir)
+    state = run.status()["state"]
+    if state != "running":
+        raise RunError(f"{run_dir} is {state}, not running")
+    run.request_stop()
+    typer.echo(f"{run_dir} stops after its current step; `gft-lite resume {run_dir}` continues it")
+
+
+@app.command()
+def report(
+    run_dir: Path,
+    out: Annotated[Path | None, typer.Option(help="HTML file to write.")] = None,
+) -> None:
+    """Write a self-contained HTML report of a run or of a demo."""
+    from gft_lite.report import write_demo_report, write_run_report
+    from gft_lite.runs import RunDir
+
+    if (run_dir / "demo.json").is_file():
+        typer.echo(write_demo_report(run_dir, out))
+    else:
+        typer.echo(write_run_report(RunDir.open(run_dir), out))
+
+
+def parse_map(pairs: list[str] | None) -> dict[str, str]:
+    """`["prompt=question"]` → {"prompt": "question"}.
+
+    Raises:
+        ConfigError: a pair without a `=`.
+    """
+    mapping = {}
+    for pair in pairs or []:
+        field, separator, column = pair.partition("=")
+        if not (separator and field and column):
+            raise ConfigError(f"--map {pair!r}: write it as FIELD=COLUMN, e.g. prompt=question")
+        mapping[field] = column
+    return mapping
+
+
+def next_run_folder(method: str) -> Path:
+    """The first free runs/METHOD-N."""
+    n = 1
+    while (folder := Path("runs") / f"{method}-{n}").exists():
+        n += 1
+    return folder
+
+
+def _tell(show: Any) -> Any:
+    from gft_lite import terminal
+
+    def on_event(event: dict[str, Any]) -> None:
+        if event["type"] == "started":
+            left_out = event["examples_left_out"] + event["bad_rows_dropped"]
+            terminal.note(
+                f"{event['examples']} examples"
+                + (f" ({left_out} rows left out)" if left_out else "")
+                + f", {event['trainable_parameters']:,} trainable parameters, "
+                f"{event['backend']} backend ({event['backend_reason']}), "
+                f"{event['dtype']} on {event['device']}"
+            )
+        else:
+            show(event)
+
+    return on_event
+
+
+def _print_result(result: Any, as_json: bool) -> None:
+    from gft_lite import terminal
+
+    if as_json:
+        terminal.print_json(
+            {
+                "run_dir": str(result.run_dir),
+                "adapter": str(result.adapter),
+                "state": result.state,
+                "steps": result.steps,
+                "seconds": result.seconds,
+                "metrics": result.metrics,
+            }
+        )
+        return
+    if result.state == "stopped":
+        typer.echo(f"Stopped at step {result.steps}; `gft-lite resume {result.run_dir}` continues.")
+    else:
+        typer.echo(f"Finished {result.steps} steps in {result.seconds:.0f} s.")
+    if target := result.metrics.get("target"):
+        line = f"Held-out accuracy {terminal.percent(target['greedy_accuracy'])} greedy"
+        if target["k"]:
+            line += f", {terminal.percent(target['mean_at_k'])} mean@{target['k']}"
+            line += f", {terminal.percent(target['pass_at_k'])} pass@{target['k']}"
+        typer.echo(line)
+    if kept := result.metrics.get("old_skill"):
+        typer.echo(f"Old skill {terminal.percent(kept['greedy_accuracy'])}")
+    typer.echo(f"Adapter: {result.adapter}")
+
+
+def main() -> None:
+    """Entry point: turns every error into a sentence and an exit code."""
+    debug = bool(os.environ.get("GFT_LITE_DEBUG"))
+    try:
+        app(standalone_mode=True)
+    except InputError as error:
+        if debug:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        kind = "" if isinstance(error, GftError) else f"{type(error).__name__}: "
+        typer.echo(
+            f"error: it broke: {kind}{error}\nSet GFT_LITE_DEBUG=1 to see the traceback.", err=True
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

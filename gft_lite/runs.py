@@ -1,0 +1,188 @@
+"""The run directory, which is the truth about a run: everyone else only reads it.
+
+config.yaml         the resolved configuration
+events.jsonl        one typed event a line: {"type": "step", "step": 12, ...}
+status.json         state and progress, replaced atomically
+groups/             step-000012.json.gz: every group of the step, texts, rewards, token weights
+checkpoints/        step-000050/: adapter, optimizer, state
+adapter/            the result
+log.txt             what libraries and tracebacks said
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from gft_lite.types import RunError
+
+State = Literal["created", "running", "finished", "stopped", "failed"]
+
+
+class RunDir:
+    """Paths, events and status of one run."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.config_file = self.path / "config.yaml"
+        self.events_file = self.path / "events.jsonl"
+        self.status_file = self.path / "status.json"
+        self.groups_dir = self.path / "groups"
+        self.checkpoints_dir = self.path / "checkpoints"
+        self.adapter_dir = self.path / "adapter"
+        self.log_file = self.path / "log.txt"
+        self.stop_file = self.path / "stop"
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], config_yaml: str) -> RunDir:
+        """Make a new run directory.
+
+        Raises:
+            RunError: something is there already; nothing is overwritten.
+        """
+        run = cls(path)
+        claim_empty(run.path)
+        run.config_file.write_text(config_yaml, encoding="utf-8")
+        run.set_status("created")
+        return run
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> RunDir:
+        """Open an existing run.
+
+        Raises:
+            RunError: the folder holds no run.
+        """
+        run = cls(path)
+        if not run.config_file.is_file():
+            raise RunError(f"{path} is not a run directory: it has no config.yaml")
+        return run
+
+    # --- events ---
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Add one event; a reader sees whole lines only."""
+        line = json.dumps({"time": round(time.time(), 3), **event}, ensure_ascii=False)
+        with self.events_file.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def events(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
+        """All events in order, or those of one type; a half-written last line is left out."""
+        if not self.events_file.is_file():
+            return
+        with self.events_file.open(encoding="utf-8") as file:
+            for line in file:
+                if not line.endswith("\n"):
+                    return
+                event = json.loads(line)
+                if kind is None or event["type"] == kind:
+                    yield event
+
+    def forget_after(self, step: int) -> None:
+        """Drop events and stored groups of later steps: a resumed run writes them again."""
+        kept = [e for e in self.events() if e.get("step", 0) <= step and e["type"] != "finished"]
+        text = "".join(json.dumps(e, ensure_ascii=False) + "\n" for e in kept)
+        write_atomic(self.events_file, text)
+        for file in self.groups_dir.glob("step-*.json.gz"):
+            if step_of(file) > step:
+                file.unlink()
+
+    # --- status ---
+
+    def set_status(self, state: State, **fields: Any) -> None:
+        """Replace status.json."""
+        status = {"state": state, "pid": os.getpid(), "updated": round(time.time(), 3), **fields}
+        write_atomic(self.status_file, json.dumps(status, indent=1))
+
+    def status(self) -> dict[str, Any]:
+        """The last status; {"state": "created"} where none was written."""
+        try:
+            return json.loads(self.status_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {"state": "created"}
+
+    def request_stop(self) -> None:
+        """Ask the run to stop after the current step."""
+        self.stop_file.touch()
+
+    # --- groups and checkpoints ---
+
+    def write_groups(self, step: int, groups: list[dict[str, Any]]) -> None:
+        """Store the groups of one step."""
+        self.groups_dir.mkdir(exist_ok=True)
+        target = self.groups_dir / f"step-{step:06d}.json.gz"
+        aside = target.with_suffix(".tmp")
+        with gzip.open(aside, "wt", encoding="utf-8", compresslevel=3) as file:
+            json.dump(groups, file, ensure_ascii=False)
+        aside.replace(target)
+
+    def read_groups(self, step: int) -> list[dict[str, Any]]:
+        """The groups of one step.
+
+        Raises:
+            RunError: that step was not stored.
+        """
+        file = self.groups_dir / f"step-{step:06d}.json.gz"
+        if not file.is_file():
+            raise RunError(f"{self.path}: the groups of step {step} were not stored")
+        with gzip.open(file, "rt", encoding="utf-8") as handle:
+            return json.load(handle)
+
+    def group_steps(self) -> list[int]:
+        """Steps whose groups are stored."""
+        return sorted(step_of(file) for file in self.groups_dir.glob("step-*.json.gz"))
+
+    def checkpoints(self) -> list[Path]:
+        """Complete checkpoints, oldest first."""
+        return sorted(
+            folder
+            for folder in self.checkpoints_dir.glob("step-*")
+            if (folder / "state.json").is_file()
+        )
+
+
+def step_of(path: Path) -> int:
+    """The step in a name like step-000012.json.gz."""
+    return int(path.name.removeprefix("step-").split(".")[0])
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write aside, then rename: a reader sees the old file or the new one, never half of one."""
+    aside = path.with_name(path.name + ".tmp")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
+def claim_empty(path: Path) -> None:
+    """Make an output folder, or take an empty one.
+
+    Raises:
+        RunError: it is a file, holds something, or cannot be made.
+    """
+    try:
+        if path.is_dir() and any(path.iterdir()):
+            what = "a run" if (path / "config.yaml").exists() else "files"
+            raise RunError(
+                f"{path} already holds {what}; nothing was overwritten. Choose another --out, "
+                "or continue a run with `gft-lite resume`"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{path}: the output folder cannot be made ({error.strerror})") from None
+
+
+def list_runs(root: str | os.PathLike[str]) -> list[RunDir]:
+    """Runs below a folder (the folder itself, its children and grandchildren), newest first."""
+    top = Path(root)
+    found = [
+        file.parent
+        for pattern in ("config.yaml", "*/config.yaml", "*/*/config.yaml")
+        for file in top.glob(pattern)
+        if (file.parent / "status.json").is_file()
+    ]
+    return [RunDir(p) for p in sorted(found, key=lambda p: -(p / "config.yaml").stat().st_mtime)]

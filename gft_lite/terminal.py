@@ -1,0 +1,82 @@
+"""What people see in the terminal: progress and tables on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+results = Console(highlight=False, soft_wrap=True)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout and nothing else."""
+    json.dump(document, sys.stdout, indent=1, ensure_ascii=False, default=str)
+    sys.stdout.write("\n")
+
+
+def note(text: str) -> None:
+    """A sentence about progress."""
+    errors.print(text, markup=False)
+
+
+@contextmanager
+def training_progress(label: str, steps: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """A bar with ETA, moved by events; where stderr is no terminal, ten lines of text."""
+    if not errors.is_terminal:
+        yield lambda event: _plain_progress(label, steps, event)
+        return
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, console=errors) as progress:
+        task = progress.add_task(label, total=steps, figures="")
+
+        def show(event: Mapping[str, Any]) -> None:
+            if event["type"] == "step":
+                progress.update(task, completed=event["step"], figures=step_line(event))
+
+        yield show
+
+
+def step_line(event: Mapping[str, Any]) -> str:
+    """The few figures of a step that fit behind a bar."""
+    parts = [f"loss {event['loss']:+.3f}"]
+    for name, key in (("expert", "reward_expert"), ("self", "reward_self")):
+        if key in event:
+            parts.append(f"{name} reward {event[key]:.2f}")
+    if event.get("truncated"):
+        parts.append(f"{event['truncated']} cut")
+    return " · ".join(parts)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout; the first column is a name, the others are figures."""
+    grid = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for i, name in enumerate(columns):
+        grid.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
+    for row in rows:
+        grid.add_row(*row)
+    results.print(grid)
+
+
+def percent(share: float | None) -> str:
+    """0.525 → '52.5 %'; a dash for what was not measured."""
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def _plain_progress(label: str, steps: int, event: Mapping[str, Any]) -> None:
+    every = max(1, steps // 10)
+    if event["type"] == "step" and (event["step"] % every == 0 or event["step"] == steps):
+        note(f"{label}: step {event['step']}/{steps} · {step_line(event)}")

@@ -1,0 +1,351 @@
+"""The only place that trains. `python -m gft_lite.worker RUN_DIR` trains the run of that directory;
+`train` and `train_iter` do the same from Python.
+
+Whatever goes wrong is caught here, at the border: the sentence goes into status.json, the traceback
+into log.txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import platform
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from gft_lite.config import RunConfig, load_config
+from gft_lite.prepare import Prepared, prepare
+from gft_lite.runs import RunDir
+from gft_lite.types import GftError, InputError, ModelError, RunError
+
+Event = dict[str, Any]
+LIBRARIES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "unsloth")
+DRIFT_PROMPTS = 32  # of the held-out file, and as many of the old skill's
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run that ended. `metrics` is the final evaluation, empty where no held-out file was named.
+
+    state: "finished", or "stopped" where the user ended it early.
+    """
+
+    run_dir: Path
+    adapter: Path
+    state: str
+    steps: int
+    seconds: float
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+def train(
+    config: RunConfig,
+    out: str | os.PathLike[str],
+    *,
+    on_event: Callable[[Event], None] | None = None,
+    allow_custom_reward: bool = True,
+) -> RunResult:
+    """Train an adapter.
+
+    Args:
+        config: the resolved configuration.
+        out: a new or empty folder; it becomes the run directory.
+        on_event: called with every event.
+        allow_custom_reward: whether `reward.file` may name a Python file to run.
+
+    Raises:
+        InputError: configuration, data, reward, model or folder cannot be used.
+        TrainingError: training broke.
+    """
+    prepared = prepare(config, allow_custom_reward=allow_custom_reward)
+    run = RunDir.create(out, config.to_yaml())
+    return _finish(run, _run(run, config, prepared), on_event)
+
+
+def train_iter(
+    config: RunConfig, out: str | os.PathLike[str], *, allow_custom_reward: bool = True
+) -> Iterator[Event]:
+    """The same, as an iterator of events for notebooks; the last one has type "finished"."""
+    prepared = prepare(config, allow_custom_reward=allow_custom_reward)
+    run = RunDir.create(out, config.to_yaml())
+    yield from _guarded(run, _run(run, config, prepared))
+
+
+def resume(
+    path: str | os.PathLike[str],
+    *,
+    on_event: Callable[[Event], None] | None = None,
+    allow_custom_reward: bool = True,
+) -> RunResult:
+    """Continue a stopped or killed run from its last checkpoint, to the same numbers.
+
+    Raises:
+        RunError: no run there, one that is still running, or one that is finished.
+    """
+    run = RunDir.open(path)
+    status = run.status()
+    if status["state"] == "finished":
+        raise RunError(f"{path} is finished; nothing is left to do")
+    if status["state"] == "running" and _alive(status.get("pid")):
+        raise RunError(f"{path} is still running (process {status['pid']}); stop it first")
+    config = load_config(run.config_file)
+    prepared = prepare(config, allow_custom_reward=allow_custom_reward)
+    return _finish(run, _run(run, config, prepared), on_event)
+
+
+def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
+    """The whole life of a run; continues from its last checkpoint where it has one."""
+    from gft_lite.models import load_policy
+
+    quiet_libraries()
+    started = time.perf_counter()
+    checkpoints = run.checkpoints()
+    run.forget_after(int(checkpoints[-1].name.removeprefix("step-")) if checkpoints else 0)
+    run.set_status("running", step=0, steps=config.train.steps)
+    with prepared.scorer as scorer, _stop_on_signal(run):
+        policy = load_policy(config.model, config.lora, seed=config.train.seed)
+        yield _emit(run, _started(config, prepared, policy, resumed=bool(checkpoints)))
+        examples = _short_enough(config, prepared, policy)
+
+        from gft_lite.trainer import Trainer
+
+        def evaluate_greedily() -> dict[str, Any]:
+            return measure(policy, scorer, config, prepared, k=0)
+
+        evaluator = evaluate_greedily if prepared.eval_examples else None
+        reward = scorer if config.method.rewarded else None
+        trainer = Trainer(config, policy, examples, reward, run, evaluator)
+        if checkpoints:
+            trainer.restore(checkpoints[-1])
+        elif evaluator and config.eval.every:
+            yield _emit(run, {"type": "eval", "step": 0, **evaluator()})
+        stopped = False
+        for event in trainer.steps():
+            stopped = event["type"] == "stopped"
+            yield event
+        if trainer.step:
+            policy.save_adapter(run.adapter_dir)
+        final: dict[str, Any] = {}
+        if evaluator and not stopped:
+            final = measure(policy, scorer, config, prepared, k=config.eval.k, with_drift=True)
+            yield _emit(run, {"type": "eval", "step": trainer.step, "final": True, **final})
+    seconds = time.perf_counter() - started
+    state = "stopped" if stopped else "finished"
+    run.set_status(
+        "stopped" if stopped else "finished", step=trainer.step, steps=config.train.steps
+    )
+    yield _emit(
+        run,
+        {
+            "type": "finished",
+            "state": state,
+            "step": trainer.step,
+            "seconds": seconds,
+            "metrics": final,
+        },
+    )
+
+
+def measure(
+    policy: Any,
+    scorer: Any,
+    config: RunConfig,
+    prepared: Prepared,
+    *,
+    k: int,
+    with_drift: bool = False,
+) -> dict[str, Any]:
+    """Held-out accuracy and, where the run names an old skill, what is kept of it."""
+    from gft_lite.evaluate import base_answers, drift, evaluate
+
+    common = {
+        "max_new_tokens": config.group.max_new_tokens,
+        "temperature": config.eval.temperature,
+        "batch": config.eval.batch,
+        "seed": config.train.seed,
+    }
+    target = evaluate(policy, prepared.eval_examples, scorer, k=k, **common)
+    out: dict[str, Any] = {"target": target.to_dict()}
+    if prepared.retention_examples:
+        kept = evaluate(policy, prepared.retention_examples, scorer, **common)
+        out["old_skill"] = kept.to_dict()
+    if with_drift:
+        asked = [
+            *prepared.eval_examples[:DRIFT_PROMPTS],
+            *prepared.retention_examples[:DRIFT_PROMPTS],
+        ]
+        answers = base_answers(
+            policy, asked, max_new_tokens=config.group.max_new_tokens, batch=config.eval.batch
+        )
+        moved = drift(policy, answers, max_tokens=config.train.micro_batch_tokens)
+        out["drift"] = {
+            "kl_nats_per_token": moved.nats_per_token,
+            "kl_nats_per_sequence": moved.nats_per_sequence,
+            "sequences": moved.sequences,
+        }
+    return out
+
+
+def quiet_libraries() -> None:
+    """Library chatter off: progress is ours to show. Called before models load."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
+# --- inside -------------------------------------------------------------------------------------
+
+
+def _started(config: RunConfig, prepared: Prepared, policy: Any, *, resumed: bool) -> Event:
+    from gft_lite.models.load import choose_backend
+
+    backend, reason = choose_backend(config.model.backend)
+    return {
+        "type": "started",
+        "step": 0,
+        "resumed": resumed,
+        "examples": len(prepared.examples),
+        "examples_left_out": prepared.left_out,
+        "bad_rows_dropped": len(prepared.loaded.bad_rows),
+        "trainable_parameters": sum(p.numel() for p in policy.parameters()),
+        "backend": backend,
+        "backend_reason": reason,
+        "device": str(policy.device),
+        "dtype": str(policy.dtype).removeprefix("torch."),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in LIBRARIES if _version(name)},
+    }
+
+
+def _short_enough(config: RunConfig, prepared: Prepared, policy: Any) -> list[Any]:
+    """Examples whose prompt is within the limit; a longer one is refused, never cut.
+
+    Raises:
+        ModelError: prompts too long, or prompt and response together longer than the model reads.
+    """
+    limit = config.data.max_prompt_tokens
+    lengths = [len(policy.chat.prompt_ids(e.prompt)) for e in prepared.examples]
+    short = [e for e, n in zip(prepared.examples, lengths, strict=True) if n <= limit]
+    longest = max(min(n, limit) for n in lengths) + config.group.max_new_tokens
+    if longest > policy.max_length:
+        raise ModelError(
+            f"prompt and response can reach {longest} tokens, but {policy.name} reads "
+            f"{policy.max_length}; lower group.max_new_tokens or data.max_prompt_tokens"
+        )
+    too_long = len(short) < len(lengths)
+    if not short or (too_long and not config.data.skip_bad_rows):
+        row, n = next(
+            (e.row, n) for e, n in zip(prepared.examples, lengths, strict=True) if n > limit
+        )
+        raise ModelError(
+            f"{config.data.path}: {len(lengths) - len(short)} prompts are longer than "
+            f"{limit} tokens (row {row} has {n}); raise data.max_prompt_tokens, or drop them with "
+            "--skip-bad-rows"
+        )
+    return short
+
+
+def _emit(run: RunDir, event: Event) -> Event:
+    run.append(event)
+    return event
+
+
+def _finish(
+    run: RunDir, events: Iterator[Event], on_event: Callable[[Event], None] | None
+) -> RunResult:
+    last: Event = {}
+    for last in _guarded(run, events):
+        if on_event:
+            on_event(last)
+    return RunResult(
+        run_dir=run.path,
+        adapter=run.adapter_dir,
+        state=last["state"],
+        steps=last["step"],
+        seconds=last["seconds"],
+        metrics=last["metrics"],
+    )
+
+
+def _guarded(run: RunDir, events: Iterator[Event]) -> Iterator[Event]:
+    """Record whatever breaks, then let it go on."""
+    try:
+        yield from events
+    except (KeyboardInterrupt, GeneratorExit):
+        run.set_status("stopped", message="interrupted; `gft-lite resume` continues")
+        raise
+    except Exception as error:
+        with run.log_file.open("a", encoding="utf-8") as log:
+            log.write(traceback.format_exc())
+        message = str(error) if isinstance(error, GftError) else f"{type(error).__name__}: {error}"
+        run.append({"type": "failed", "message": message})
+        run.set_status("failed", message=message)
+        raise
+
+
+@contextmanager
+def _stop_on_signal(run: RunDir) -> Iterator[None]:
+    """SIGTERM and the first Ctrl-C end the run after the current step; the second one at once."""
+    try:
+        before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+        def handler(number: int, frame: Any) -> None:
+            run.request_stop()
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
+
+        for s in before:
+            signal.signal(s, handler)
+    except ValueError:  # not the main thread: signals belong to someone else
+        yield
+        return
+    try:
+        yield
+    finally:
+        for s, old in before.items():
+            signal.signal(s, old)
+
+
+def _alive(pid: Any) -> bool:
+    import psutil
+
+    return isinstance(pid, int) and pid != os.getpid() and psutil.pid_exists(pid)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train the run of a directory that was made for it, or continue it."""
+    parser = argparse.ArgumentParser(prog="python -m gft_lite.worker", description=main.__doc__)
+    parser.add_argument("run_dir")
+    parser.add_argument("--allow-custom-reward", action="store_true")
+    arguments = parser.parse_args(argv)
+    try:
+        resume(arguments.run_dir, allow_custom_reward=arguments.allow_custom_reward)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        print(f"error: {error}; details in log.txt", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

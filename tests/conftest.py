@@ -1,0 +1,46 @@
+"""Shared parts: the embedded model, small real runs, and no network."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gft_lite.config import LoraConfig, ModelConfig, RunConfig, load_config
+from gft_lite.models import Policy, load_policy
+
+SMALL = (
+    "train.steps=4",
+    "train.prompts_per_step=3",
+    "train.checkpoint_every=2",
+    "group.self=3",
+    "group.max_new_tokens=56",
+    "eval.examples=4",
+    "eval.k=2",
+)
+GSM8K = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ModelConfig:
+    return ModelConfig(name="tiny")
+
+
+@pytest.fixture
+def policy(tiny: ModelConfig) -> Policy:
+    """The embedded model with a fresh adapter."""
+    return load_policy(tiny, LoraConfig(), seed=0)
+
+
+@pytest.fixture
+def small_config() -> Callable[..., RunConfig]:
+    """A run of a few steps on the embedded data; more `--set` strings change it."""
+
+    def make(*overrides: str) -> RunConfig:
+        return load_config(preset="tiny-cpu", overrides=[*SMALL, *overrides])
+
+    return make

@@ -1,0 +1,223 @@
+"""The loop on the real embedded model: gradients do not depend on batching, runs resume to the same
+bits, and what happened is written down."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from gft_lite.batching import collate
+from gft_lite.config import LoraConfig, ModelConfig, RunConfig
+from gft_lite.models import Policy, load_policy
+from gft_lite.prepare import prepare
+from gft_lite.runs import RunDir
+from gft_lite.trainer import Trainer, learning_rate
+from gft_lite.types import RunError
+from gft_lite.worker import resume, train, train_iter
+
+MakeConfig = Callable[..., RunConfig]
+
+
+def make_trainer(config: RunConfig, path: Path, policy: Policy | None = None) -> Trainer:
+    policy = policy or load_policy(ModelConfig(name="tiny"), LoraConfig(), seed=0)
+    prepared = prepare(config)
+    run = RunDir.create(path, config.to_yaml())
+    scorer = prepared.scorer if config.method.rewarded else None
+    return Trainer(config, policy, prepared.examples, scorer, run)
+
+
+def gradient_of_a_step(config: RunConfig, path: Path) -> tuple[Tensor, Trainer]:
+    """The gradient of the first step, caught before the optimizer uses it."""
+    trainer = make_trainer(config, path)
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for p in trainer.parameters:
+            p.add_(torch.randn_like(p) * 0.02)
+    caught: list[Tensor] = []
+    trainer.optimizer.step = lambda: caught.append(
+        torch.cat([p.grad.flatten() for p in trainer.parameters if p.grad is not None])
+    )
+    trainer.accelerator.clip_grad_norm_ = lambda parameters, norm: torch.tensor(1.0)
+    trainer._one_step()
+    return caught[0], trainer
+
+
+@pytest.mark.parametrize("method", ["sft", "dft", "gft", "grpo"])
+def test_micro_batches_of_one_equal_one_batch(
+    small_config: MakeConfig, tmp_path: Path, method: str
+) -> None:
+    base = [f"method.name={method}", "train.prompts_per_step=8"]
+    base += ["reward=length", "reward.max_chars=20"] if method == "grpo" else []
+    one, _ = gradient_of_a_step(
+        small_config(*base, "train.micro_batch_tokens=16"), tmp_path / "one"
+    )
+    all_, _ = gradient_of_a_step(
+        small_config(*base, "train.micro_batch_tokens=1000000"), tmp_path / "all"
+    )
+    assert all_.norm() > 0
+    assert (one - all_).norm() <= 1e-5 * all_.norm()
+
+
+def test_skipping_zero_advantages_is_exact(small_config: MakeConfig, tmp_path: Path) -> None:
+    """The step's gradient equals the literal formula over *all* responses, skipped ones included:
+    −Σ A·C(π)·log π ÷ (number of all response tokens)."""
+    config = small_config("train.prompts_per_step=8", "group.teacher=0", "group.expert=1")
+    caught, trainer = gradient_of_a_step(config, tmp_path / "run")
+    policy = trainer.policy
+    trainer.step = 0
+    built, sequences = trainer._rollout()[0]
+    assert any(s.advantage == 0 for s in sequences), "the test needs a degenerate group"
+    assert any(s.advantage != 0 for s in sequences)
+    batch = collate(sequences, policy.tokenizer.pad_token_id)
+    policy.train_mode()
+    logps = policy.token_logps(batch).logps
+    probs = logps.detach().exp()
+    weights = torch.where(probs < config.method.tau, probs, 1.0) * batch.advantages[:, None]
+    loss = -(weights * logps * batch.mask).sum() / batch.mask.sum()
+    loss.backward()
+    wanted = torch.cat([p.grad.flatten() for p in trainer.parameters if p.grad is not None])
+    assert (caught - wanted).norm() <= 1e-5 * wanted.norm()
+    assert len(built.groups) == 8
+
+
+def test_a_step_without_contrast_changes_nothing(small_config: MakeConfig, tmp_path: Path) -> None:
+    config = small_config("reward=length", "reward.max_chars=100000")
+    trainer = make_trainer(config, tmp_path / "run")
+    before = [p.detach().clone() for p in trainer.parameters]
+    event = trainer._one_step()
+    assert event["degenerate_groups"] == event["groups"] == 3
+    assert event["trained_responses"] == 0 and event["skipped_update"] == 1
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.parameters, strict=True))
+
+
+def _weights(run: Path) -> dict[str, Tensor]:
+    return load_file(run / "adapter" / "adapter_model.safetensors")
+
+
+def _figures(run: Path) -> list[tuple[int, float, float]]:
+    return [(e["step"], e["loss"], e["grad_norm"]) for e in RunDir(run).events("step")]
+
+
+@pytest.mark.parametrize("updates", [1, 2])
+def test_a_killed_run_resumes_to_the_same_bits(
+    small_config: MakeConfig, tmp_path: Path, updates: int
+) -> None:
+    config = small_config(
+        f"train.updates_per_rollout={updates}", "method.name=gft", "data.eval_path=null"
+    )
+    train(config, tmp_path / "whole")
+    events = train_iter(config, tmp_path / "killed")
+    for event in events:
+        if event["type"] == "step" and event["step"] == 3:
+            break
+    events.close()
+    assert [c.name for c in RunDir(tmp_path / "killed").checkpoints()] == ["step-000002"]
+    resume(tmp_path / "killed")
+    assert _figures(tmp_path / "killed") == _figures(tmp_path / "whole")
+    whole, again = _weights(tmp_path / "whole"), _weights(tmp_path / "killed")
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_stop_writes_a_checkpoint_and_resume_finishes(
+    small_config: MakeConfig, tmp_path: Path
+) -> None:
+    config = small_config("train.checkpoint_every=0", "method=sft", "data.eval_path=null")
+    run = RunDir(tmp_path / "run")
+    seen = []
+    for event in train_iter(config, run.path):
+        seen.append(event["type"])
+        if event["type"] == "step" and event["step"] == 2:
+            run.request_stop()
+    assert seen[-3:] == ["checkpoint", "stopped", "finished"]
+    assert run.status()["state"] == "stopped" and run.status()["step"] == 2
+    assert resume(run.path).state == "finished"
+    assert [e["step"] for e in run.events("step")] == [1, 2, 3, 4]
+    with pytest.raises(RunError, match="finished"):
+        resume(run.path)
+
+
+def test_what_a_gft_run_writes_down(small_config: MakeConfig, tmp_path: Path) -> None:
+    config = small_config("train.steps=2", "eval.every=1")
+    result = train(config, tmp_path / "run")
+    run = RunDir.open(tmp_path / "run")
+    step = next(run.events("step"))
+    for key in (
+        "loss reward_expert reward_teacher reward_self advantage_spread degenerate_groups "
+        "entropy_nats_per_token grad_norm self_response_tokens truncated rollout_seconds "
+        "scoring_seconds train_seconds tokens_per_second peak_memory_gib learning_rate"
+    ).split():
+        assert key in step, key
+    assert [e["step"] for e in run.events("eval")] == [0, 1, 2]
+    final = list(run.events("eval"))[-1]
+    assert final["target"]["k"] == 2 and "drift" in final and "old_skill" in final
+    assert result.metrics["target"] == final["target"]
+    assert run.status()["state"] == "finished"
+    assert run.group_steps() == [1, 2]
+    group = run.read_groups(1)[0]
+    assert [r["source"] for r in group["responses"]] == ["expert", "teacher"] + ["self"] * 3
+    trained = [r for g in run.read_groups(1) for r in g["responses"] if r["advantage"]]
+    assert trained, "some response of the step has an advantage"
+    tau = config.method.tau
+    for r in trained:
+        assert len(r["tokens"]) == len(r["probs"]) == len(r["weights"])
+        for p, w in zip(r["probs"], r["weights"], strict=True):
+            assert w == pytest.approx(p if p < tau else 1.0, abs=2e-4)
+    json.dumps(step)
+
+
+def test_grpo_ratio_starts_at_one_and_moves(small_config: MakeConfig, tmp_path: Path) -> None:
+    config = small_config(
+        "method.name=grpo",
+        "reward=length",
+        "reward.max_chars=20",
+        "train.updates_per_rollout=2",
+        "train.learning_rate=0.003",
+    )
+    trainer = make_trainer(config, tmp_path / "run")
+    trainer._pending = trainer._rollout()
+    later = trainer._pending[1].sequences
+    assert all(s.old_logps is not None and len(s.old_logps) == len(s.response_ids) for s in later)
+    batch = collate(later, 0)
+    assert batch.old_logps is not None
+    with torch.no_grad():
+        same = trainer.policy.token_logps(batch).logps - batch.old_logps
+        assert (same * batch.mask).abs().max() < 1e-4
+        trainer._one_step()
+        moved = trainer.policy.token_logps(batch).logps - batch.old_logps
+    assert (moved * batch.mask).abs().max() > 1e-3
+
+
+def test_4bit_run_trains_on_cpu(small_config: MakeConfig, tmp_path: Path) -> None:
+    config = small_config(
+        "model.load_in_4bit=true", "train.steps=6", "method=sft", "data.eval_path=null",
+        "train.learning_rate=0.005", "data.limit=3",
+    )  # fmt: skip
+    train(config, tmp_path / "run")
+    losses = [e["loss"] for e in RunDir(tmp_path / "run").events("step")]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_failures_are_recorded(small_config: MakeConfig, tmp_path: Path) -> None:
+    config = small_config("model.name=" + str(tmp_path))
+    with pytest.raises(Exception, match="not a model folder"):
+        train(config, tmp_path / "run" / "x")
+    run = RunDir(tmp_path / "run" / "x")
+    assert run.status()["state"] == "failed"
+    assert "not a model folder" in run.status()["message"]
+    assert "Traceback" in run.log_file.read_text()
+
+
+def test_learning_rate_shapes(small_config: MakeConfig) -> None:
+    def rates(*overrides: str) -> list[float]:
+        config = small_config("train.steps=8", "train.learning_rate=1.0", *overrides).train
+        return [round(learning_rate(i, config), 4) for i in range(8)]
+
+    assert rates() == [1.0] * 8
+    assert rates("train.warmup_steps=4")[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert rates("train.schedule=linear") == [1 - i / 8 for i in range(8)]
+    assert rates("train.schedule=cosine")[4] == 0.5
