@@ -18,7 +18,7 @@ SMALL = (
     "train.prompts_per_step=3",
     "train.checkpoint_every=2",
     "group.self=3",
-    "group.max_new_tokens=56",
+    "group.max_new_tokens=80",
     "eval.examples=4",
     "eval.k=2",
 )

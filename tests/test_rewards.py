@@ -505,7 +505,7 @@ def test_needs_and_check():
     assert target_of(example) == Target(None, ("2",), "1+1?")
     for spec, target, says in [
         ("math", target_of(example), "row 3: reward 'math' needs the field 'answer'"),
-        ("math", Target("  "), "data.answer_column"),
+        ("math", Target("  "), "--map answer="),
         ("overlap", Target("2"), "needs the field 'expert'"),
         ("number", Target("two"), "'two' has no number"),
         ("choice", Target("Z"), "none of A, B"),

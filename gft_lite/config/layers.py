@@ -111,13 +111,13 @@ def _merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(lower)
     for key, value in upper.items():
         below = merged.get(key)
-        if key == "method":
+        if key in ("method", "reward"):
             value = {"name": value} if isinstance(value, str) else value
             below = {"name": below} if isinstance(below, str) else below
             if isinstance(value, Mapping) and isinstance(below, Mapping):
-                # another method starts from its own defaults, not with its predecessor's options
-                renamed = value.get("name", below.get("name")) != below.get("name")
-                below = None if renamed else below
+                # another choice starts from its own defaults, not with its predecessor's options
+                another = "name" in value and value["name"] != below.get("name")
+                below = None if another or "parts" in value or "file" in value else below
         if isinstance(value, Mapping) and isinstance(below, Mapping):
             merged[key] = _merge(below, value)
         else:

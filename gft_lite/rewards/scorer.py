@@ -71,10 +71,10 @@ class Scorer:
         for part in self.parts:
             need = part.needs
             if not _has(target, need):
-                fix = {"answer": "data.answer_column", "expert": "data.expert_column"}[need or ""]
+                fix = f"name its column with --map {need}=COLUMN"
                 raise RewardError(
                     f"{where}: reward {part.label!r} needs the field {need!r}, which is missing or "
-                    f"empty; set {fix}, drop the row, or choose another reward"
+                    f"empty; {fix}, drop the row, or choose another reward"
                 )
             complain = part.reward.complain if part.reward else None
             complaint = complain(target, part.options) if complain else None
