@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gft_lite.types import Message, Response, Source
+from gft_lite.types import Message, ModelError, Response, Source
 
 PLAIN_SEPARATOR = "\n\n"  # between turns, for models without a chat template
 
@@ -43,7 +43,8 @@ class TokenBatch:
 
     input_ids, attention_mask: (B, L). positions: (B, T), index into L of the token that *predicts*
     response token t. targets: (B, T) response ids. mask: (B, T) bool, true at response tokens.
-    advantages: (B,). old_logps: (B, T), or None where no sequence brings them.
+    advantages: (B,). own: (B,) bool, true at self answers. old_logps: (B, T), or None where no
+    sequence brings them.
     """
 
     sequences: tuple[TokenSequence, ...]
@@ -53,6 +54,7 @@ class TokenBatch:
     targets: Tensor
     mask: Tensor
     advantages: Tensor
+    own: Tensor
     old_logps: Tensor | None = None
 
     def to(self, device: torch.device | str) -> TokenBatch:
@@ -77,20 +79,29 @@ class ChatFormat:
         )
 
     def prompt_text(self, prompt: Sequence[Message]) -> str:
-        """The text the model sees before it answers."""
+        """The text the model sees before it answers.
+
+        A template that takes no system turn gets it at the head of the first user turn.
+
+        Raises:
+            ModelError: the chat template refuses the turns.
+        """
         turns = [{"role": m.role, "content": m.content} for m in prompt]
         if not self.tokenizer.chat_template:
             return PLAIN_SEPARATOR.join(m.content for m in prompt) + PLAIN_SEPARATOR
         try:
             return self._template(turns)
-        except Exception:  # templates raise whatever they like; one known reason has a remedy
+        except Exception as refusal:  # templates raise whatever they like
             if turns[0]["role"] != "system" or len(turns) < 2:
-                raise
-            merged = {
-                "role": turns[1]["role"],
-                "content": turns[0]["content"] + PLAIN_SEPARATOR + turns[1]["content"],
-            }
+                raise ModelError(_refused(turns, refusal)) from refusal
+        merged = {
+            "role": turns[1]["role"],
+            "content": turns[0]["content"] + PLAIN_SEPARATOR + turns[1]["content"],
+        }
+        try:
             return self._template([merged, *turns[2:]])
+        except Exception as refusal:
+            raise ModelError(_refused(turns, refusal)) from refusal
 
     def prompt_ids(self, prompt: Sequence[Message]) -> tuple[int, ...]:
         """Token ids of the prompt, ready for an answer."""
@@ -112,6 +123,14 @@ class ChatFormat:
 
     def _template(self, turns: list[dict[str, str]]) -> str:
         return self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+
+
+def _refused(turns: list[dict[str, str]], refusal: Exception) -> str:
+    roles = ", ".join(turn["role"] for turn in turns)
+    return (
+        f"the model's chat template refuses a prompt with the turns {roles} ({refusal}); it begins "
+        f"{turns[0]['content'][:60]!r}: change these turns in the data, or choose another model"
+    )
 
 
 def _end_of_turn(tokenizer: Any) -> int:
@@ -158,6 +177,7 @@ def collate(sequences: Sequence[TokenSequence], pad_id: int) -> TokenBatch:
         mask=mask,
         advantages=torch.tensor([s.advantage for s in sequences]),
         old_logps=old_logps,
+        own=torch.tensor([s.source == "self" for s in sequences]),
     )
 
 

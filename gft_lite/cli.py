@@ -5,8 +5,10 @@ Exit codes: 0 done; 2 the input was wrong; 1 it broke. Heavy libraries are impor
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +16,8 @@ import typer
 
 from gft_lite import __version__
 from gft_lite.types import ConfigError, GftError, InputError, RunError
+
+SHOWN_ROWS = 10  # of those that are dropped
 
 app = typer.Typer(
     name="gft-lite",
@@ -72,14 +76,11 @@ def demo(
         "experts' and more than a third of the teachers'."
     )
     with terminal.training_progress("training", steps * len(RECIPES)) as show:
-        done = {"methods": 0, "now": ""}
+        order = [recipe.method for recipe in RECIPES]
 
         def on_event(method: str, event: dict[str, Any]) -> None:
             if event["type"] == "step":
-                moved = {**event, "step": event["step"] + steps * int(done["methods"])}
-                show(moved)
-            elif event["type"] == "finished":
-                done["methods"] = int(done["methods"]) + 1
+                show({**event, "step": event["step"] + steps * order.index(method)})
 
         found = run_demo(
             out, steps=steps, seed=seed, say=terminal.note, on_event=on_event, extra=set_ or ()
@@ -166,11 +167,11 @@ def train(
     from gft_lite.config import load_config
     from gft_lite.worker import train as train_run
 
-    overrides = [f"data.path={data}"] if data else []
-    overrides += [f"data.columns.{field}={column}" for field, column in parse_map(map_).items()]
+    # as JSON, which is YAML: a file or column may be called anything
+    overrides = [f"data.path={json.dumps(data)}"] if data else []
+    overrides += [f"data.columns={json.dumps(parse_map(map_))}"] if map_ else []
     overrides += ["data.skip_bad_rows=true"] if skip_bad_rows else []
-    if reward_file:
-        overrides.append(f"reward={{file: '{reward_file}'}}")
+    overrides += [f"reward={json.dumps({'file': str(reward_file)})}"] if reward_file else []
     config = load_config(run, preset=preset, overrides=[*overrides, *(set_ or [])])
     folder = out or next_run_folder(config.method.name)
     with terminal.training_progress("training", config.train.steps) as show:
@@ -211,13 +212,11 @@ def eval_(
     json_: JsonOption = False,
 ) -> None:
     """Greedy accuracy, mean@k and pass@k on any file with any reward."""
-    import yaml
-
     from gft_lite import terminal
     from gft_lite.config import DataConfig, ModelConfig
     from gft_lite.evaluate import evaluate
     from gft_lite.models import load_policy
-    from gft_lite.prepare import check_reward, load
+    from gft_lite.prepare import check_reward, dropped_rows, load, short_enough
     from gft_lite.rewards import build_scorer
     from gft_lite.worker import quiet_libraries
 
@@ -226,38 +225,49 @@ def eval_(
         path=data, limit=limit, columns=parse_map(map_), skip_bad_rows=skip_bad_rows
     )
     loaded = load(data, wanted)
-    with build_scorer(yaml.safe_load(reward), allow_custom=True) as scorer:
-        check_reward(loaded.examples, scorer, data)
-        terminal.note(f"Answering {len(loaded.examples)} prompts.")
+    with build_scorer(parse_reward(reward), allow_custom=True) as scorer:
+        scorable = check_reward(loaded.examples, scorer, data, skip_bad_rows=skip_bad_rows)
         policy = load_policy(
             ModelConfig(
                 name=model, adapter=str(adapter) if adapter else None, load_in_4bit=load_in_4bit
             ),
             None,
         )
-        found = evaluate(
-            policy,
-            loaded.examples,
-            scorer,
-            k=k,
-            max_new_tokens=min(max_new_tokens, policy.max_length // 2),
-            seed=seed,
+        longest_answer = min(max_new_tokens, policy.max_length // 2)
+        asked = short_enough(
+            scorable.examples,
+            lambda example: len(policy.chat.prompt_ids(example.prompt)),
+            policy.max_length - longest_answer,
+            data,
+            todo="lower --max-new-tokens",
+            skip_bad_rows=skip_bad_rows,
         )
-    document = {"model": model, "adapter": str(adapter) if adapter else None, "data": data}
-    document |= {"reward": reward, "seed": seed, **found.to_dict()}
+        _note_dropped((*dropped_rows(loaded, data), *scorable.dropped, *asked.dropped))
+        terminal.note(f"Answering {len(asked.examples)} prompts.")
+        found = evaluate(
+            policy, asked.examples, scorer, k=k, max_new_tokens=longest_answer, seed=seed
+        )
+    document = {
+        "model": model,
+        "adapter": str(adapter) if adapter else None,
+        "data": data,
+        "reward": reward,
+        "seed": seed,
+        **found.to_dict(),
+    }
     if json_:
         terminal.print_json(document)
         return
     percent = terminal.percent
+    sampled = {f"mean@{k}": found.mean_at_k, f"pass@{k}": found.pass_at_k} if k else {}
     terminal.table(
         f"{data}, {found.n} prompts",
-        ["", "greedy", f"mean@{k}", f"pass@{k}", "cut off", "no answer found", "tokens"],
+        ["", "greedy", *sampled, "cut off", "no answer found", "tokens"],
         [
             [
                 str(adapter) if adapter else model,
                 percent(found.greedy_accuracy),
-                percent(found.mean_at_k),
-                percent(found.pass_at_k),
+                *(percent(share) for share in sampled.values()),
                 str(found.truncated),
                 str(found.unparsed),
                 f"{found.response_tokens:.0f}",
@@ -378,6 +388,22 @@ def parse_map(pairs: list[str] | None) -> dict[str, str]:
     return mapping
 
 
+def parse_reward(text: str) -> Any:
+    """A reward's name, or its options as YAML: `{name: length, max_chars: 40}`.
+
+    Raises:
+        ConfigError: no YAML.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(
+            f"--reward {text!r}: write a name, or options like '{{name: length, max_chars: 40}}'"
+        ) from None
+
+
 def next_run_folder(method: str) -> Path:
     """The first free runs/METHOD-N."""
     n = 1
@@ -391,10 +417,11 @@ def _tell(show: Any) -> Any:
 
     def on_event(event: dict[str, Any]) -> None:
         if event["type"] == "started":
-            left_out = event["examples_left_out"] + event["bad_rows_dropped"]
+            _note_dropped(event["bad_rows"], event["bad_rows_dropped"])
+            left_out = event["examples_left_out"]
             terminal.note(
                 f"{event['examples']} examples"
-                + (f" ({left_out} rows left out)" if left_out else "")
+                + (f" ({left_out} rows have nothing this method trains on)" if left_out else "")
                 + f", {event['trainable_parameters']:,} trainable parameters, "
                 f"{event['backend']} backend ({event['backend_reason']}), "
                 f"{event['dtype']} on {event['device']}"
@@ -403,6 +430,19 @@ def _tell(show: Any) -> Any:
             show(event)
 
     return on_event
+
+
+def _note_dropped(rows: Sequence[str], count: int | None = None) -> None:
+    """Name the rows that --skip-bad-rows dropped; `count` where `rows` are not all of them."""
+    from gft_lite import terminal
+
+    count = len(rows) if count is None else count
+    if not count:
+        return
+    lines = [f"{count:,} rows are dropped:", *(f"  {row}" for row in rows[:SHOWN_ROWS])]
+    if count > SHOWN_ROWS:
+        lines.append(f"  … and {count - SHOWN_ROWS:,} more")
+    terminal.note("\n".join(lines))
 
 
 def _print_result(result: Any, as_json: bool) -> None:
@@ -432,7 +472,8 @@ def _print_result(result: Any, as_json: bool) -> None:
         typer.echo(line)
     if kept := result.metrics.get("old_skill"):
         typer.echo(f"Old skill {terminal.percent(kept['greedy_accuracy'])}")
-    typer.echo(f"Adapter: {result.adapter}")
+    if result.steps:
+        typer.echo(f"Adapter: {result.adapter}")
 
 
 def main() -> None:

@@ -44,6 +44,7 @@ class Recipe:
                 f"train.learning_rate={self.learning_rate}",
                 f"train.steps={steps}",
                 f"train.seed={seed}",
+                f"eval.every={max(1, steps // 4)}",
                 *self.settings,
                 *extra,
             ],
@@ -154,7 +155,7 @@ def _base_row(config: RunConfig) -> Row:
     with prepared.scorer as scorer:
         # a fresh adapter changes nothing: with it, the base is measured by the very same code
         policy = load_policy(config.model, config.lora, seed=config.train.seed)
-        metrics = measure(policy, scorer, config, prepared, k=config.eval.k, with_drift=True)
+        metrics = measure(policy, scorer, config, prepared)
     return replace(_row("base", metrics, 0, 0.0), seconds=time.perf_counter() - started)
 
 

@@ -1,31 +1,32 @@
 """How good a policy is: greedy accuracy, mean@k, pass@k, and how far it drifted from its base.
 
 A response counts as correct where its reward is 1 (the full mark). pass@k is the unbiased estimator
-1 − C(n−c, k)/C(n, k) of arXiv 2107.03374, eq. 1, averaged over prompts; mean@k is the plain average
-of correct samples. The two are different things and are named so.
+(`significance.pass_at_k`), averaged over prompts; mean@k is the plain average of correct samples.
+The two are different things and are named so. What an adapter forgot, and what it leaves for
+reinforcement learning, is in `forgetting.py`.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from math import comb
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
 from gft_lite.batching import TokenSequence, collate, micro_batches
-from gft_lite.models import Policy, Sampling
+from gft_lite.models import Generated, Policy, Sampling
 from gft_lite.rewards import Scorer, target_of
-from gft_lite.types import DataError, Example
+from gft_lite.significance import Interval, bootstrap, pass_at_k, powers_of_two
+from gft_lite.types import ConfigError, DataError, Example, Score
 
 FULL_MARK = 1.0 - 1e-9
 
 
 @dataclass(frozen=True)
 class Answered:
-    """One evaluated prompt."""
+    """One evaluated prompt. `rewards` has one entry a sampled answer."""
 
     row: int
     prompt: str
@@ -34,11 +35,36 @@ class Answered:
     greedy_reward: float
     greedy_verdict: str
     correct_of_k: int
+    rewards: tuple[float, ...] = ()
+
+    @property
+    def correct(self) -> bool:
+        """Whether the greedy answer earned the full mark."""
+        return self.greedy_reward >= FULL_MARK
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What a next stage of reinforcement learning has to work with.
+
+    mixed_reward_share: prompts whose samples do not all earn the same: the others give no gradient.
+    headroom: pass@k − mean@k, what sampling finds and the average answer does not have.
+    entropy_nats_per_token: of the policy, on one sampled answer a prompt.
+    """
+
+    mixed_reward_share: float
+    headroom: float
+    entropy_nats_per_token: float | None = None
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Results over n prompts; shares are in [0, 1]. Sampled figures are None where k was 0."""
+    """Results over n prompts; shares are in [0, 1]. Sampled figures are None where k was 0.
+
+    samples: answers drawn a prompt, of which pass@k looks at k. pass_at: k' → pass@k' for every
+    power of two up to k. intervals: 95 % bootstrap intervals over prompts, by the figure's name.
+    truncated, unparsed, timeouts: counts among the greedy answers; sampled_*: among the samples.
+    """
 
     n: int
     k: int
@@ -50,11 +76,19 @@ class Evaluation:
     unparsed: int
     timeouts: int
     response_tokens: float
+    samples: int = 0
+    pass_at: dict[int, float] = field(default_factory=dict)
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    sampled_truncated: int | None = None
+    sampled_unparsed: int | None = None
+    sampled_timeouts: int | None = None
+    readiness: Readiness | None = None
     answers: tuple[Answered, ...] = ()
 
     def to_dict(self, *, answers: bool = False) -> dict[str, Any]:
         """Plain data; single answers only on request."""
         plain = asdict(self)
+        plain["pass_at"] = {str(k): share for k, share in self.pass_at.items()}  # as JSON has it
         if not answers:
             plain.pop("answers")
         return plain
@@ -69,78 +103,113 @@ class Drift:
     sequences: int
 
 
-def pass_at_k(n: int, correct: int, k: int) -> float:
-    """Probability that at least one of k draws (of n, without replacement) is correct.
-
-    Raises:
-        ValueError: k larger than n.
-    """
-    if k > n:
-        raise ValueError(f"pass@{k} needs at least {k} samples a prompt, there are {n}")
-    return 1.0 - comb(n - correct, k) / comb(n, k)
-
-
 def evaluate(
     policy: Policy,
     examples: Sequence[Example],
     scorer: Scorer,
     *,
     k: int = 0,
+    samples: int | None = None,
     max_new_tokens: int = 512,
     temperature: float = 1.0,
     batch: int = 128,
     seed: int = 0,
+    entropy: bool = False,
 ) -> Evaluation:
-    """Answer every prompt greedily and k times sampled, and score the answers.
+    """Answer every prompt greedily and a number of times sampled, and score the answers.
 
     Args:
         policy: the model in its current state (adapter on).
         examples: what to answer.
         scorer: decides what is correct.
-        k: samples a prompt; 0 measures greedy only.
+        k: of mean@k and pass@k; 0 measures greedy only.
+        samples: answers drawn a prompt, k where it is None; more than k make pass@k surer.
         max_new_tokens: longest answer in tokens.
         temperature: of the samples.
         batch: answers generated at once.
-        seed: of the samples.
+        seed: of the samples and of the bootstrap.
+        entropy: measure the policy's entropy too; costs one forward pass a prompt.
 
     Raises:
         DataError: no examples.
+        ConfigError: k larger than the samples.
     """
     if not examples:
         raise DataError("nothing to evaluate: the data holds no usable example")
+    drawn_each = check_samples(k, samples)
     policy.sample_mode()
     prompts = [policy.chat.prompt_ids(e.prompt) for e in examples]
     targets = [target_of(e) for e in examples]
     greedy = policy.generate(prompts, Sampling(max_new_tokens, temperature=0.0), batch)
     scores = scorer.score([(g.text, t) for g, t in zip(greedy, targets, strict=True)])
-    correct = [0] * len(examples)
-    if k:
+    drawn: list[Generated] = []
+    marks: list[Score] = []
+    if drawn_each:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             drawn = policy.generate(
-                [ids for ids in prompts for _ in range(k)],
+                [ids for ids in prompts for _ in range(drawn_each)],
                 Sampling(max_new_tokens, temperature=temperature),
                 batch,
             )
-        marks = scorer.score([(g.text, targets[i // k]) for i, g in enumerate(drawn)])
-        for i, mark in enumerate(marks):
-            correct[i // k] += mark.value >= FULL_MARK
+        marks = scorer.score([(g.text, targets[i // drawn_each]) for i, g in enumerate(drawn)])
+    values = [mark.value for mark in marks]
+    rewards = [tuple(values[i * drawn_each : (i + 1) * drawn_each]) for i in range(len(examples))]
+    answers = tuple(
+        Answered(e.row, e.question, e.answer, g.text, s.value, s.verdict, _count_full(r), r)
+        for e, g, s, r in zip(examples, greedy, scores, rewards, strict=True)
+    )
+    sampled = _sampled_figures(answers, k, drawn_each) if k else {}
+    one_each = [
+        TokenSequence(p, drawn[i * drawn_each].token_ids) for i, p in enumerate(prompts) if k
+    ]
     return Evaluation(
         n=len(examples),
         k=k,
-        greedy_accuracy=statistics.fmean(s.value >= FULL_MARK for s in scores),
+        samples=drawn_each,
+        greedy_accuracy=statistics.fmean(a.correct for a in answers),
         greedy_reward=statistics.fmean(s.value for s in scores),
-        mean_at_k=statistics.fmean(c / k for c in correct) if k else None,
-        pass_at_k=statistics.fmean(pass_at_k(k, c, k) for c in correct) if k else None,
+        mean_at_k=_mean(sampled["mean_at_k"]) if k else None,
+        pass_at_k=_mean(sampled["pass_at_k"]) if k else None,
+        pass_at={j: _mean(sampled[f"pass_at_{j}"]) for j in (powers_of_two(k) if k else ())},
+        intervals={
+            name: bootstrap(per_prompt, seed=seed)
+            for name, per_prompt in {
+                "greedy_accuracy": [float(a.correct) for a in answers],
+                "greedy_reward": [s.value for s in scores],
+                **sampled,
+            }.items()
+        },
         truncated=sum(not g.finished for g in greedy),
-        unparsed=sum(s.verdict == "unparsed" for s in scores),
-        timeouts=sum(s.verdict == "timeout" for s in scores),
+        unparsed=_count(scores, "unparsed"),
+        timeouts=_count(scores, "timeout"),
+        sampled_truncated=sum(not g.finished for g in drawn) if k else None,
+        sampled_unparsed=_count(marks, "unparsed") if k else None,
+        sampled_timeouts=_count(marks, "timeout") if k else None,
         response_tokens=statistics.fmean(len(g.token_ids) for g in greedy),
-        answers=tuple(
-            Answered(e.row, e.question, e.answer, g.text, s.value, s.verdict, c)
-            for e, g, s, c in zip(examples, greedy, scores, correct, strict=True)
-        ),
+        readiness=Readiness(
+            mixed_reward_share=statistics.fmean(len(set(r)) > 1 for r in rewards),
+            headroom=_mean(sampled["pass_at_k"]) - _mean(sampled["mean_at_k"]),
+            entropy_nats_per_token=mean_entropy(policy, one_each) if entropy else None,
+        )
+        if k
+        else None,
+        answers=answers,
     )
+
+
+def check_samples(k: int, samples: int | None) -> int:
+    """Answers to draw a prompt.
+
+    Raises:
+        ConfigError: fewer than k.
+    """
+    if samples is not None and samples < k:
+        raise ConfigError(
+            f"pass@{k} needs at least {k} samples a prompt, but only {samples} were asked for; "
+            f"raise --samples to {k} or lower --k"
+        )
+    return (samples or k) if k else 0
 
 
 def base_answers(
@@ -167,3 +236,39 @@ def drift(policy: Policy, sequences: Sequence[TokenSequence], *, max_tokens: int
         total += float((base - policy.token_logps(batch).logps).double().sum())
         tokens += int(batch.mask.sum())
     return Drift(total / len(sequences), total / tokens, len(sequences))
+
+
+@torch.no_grad()
+def mean_entropy(
+    policy: Policy, sequences: Sequence[TokenSequence], *, max_tokens: int = 16384
+) -> float:
+    """Entropy of the next-token distribution, averaged over response tokens, in nats."""
+    total, tokens = 0.0, 0
+    policy.sample_mode()
+    for part in micro_batches(sequences, max_tokens):
+        batch = collate(part, policy.tokenizer.pad_token_id)
+        total += float(policy.token_logps(batch).entropy.double().sum())
+        tokens += int(batch.mask.sum())
+    return total / tokens
+
+
+def _sampled_figures(answers: Sequence[Answered], k: int, drawn: int) -> dict[str, list[float]]:
+    """Per prompt: the share of correct samples, and pass@k' for every k'."""
+    correct = [a.correct_of_k for a in answers]
+    figures = {"mean_at_k": [c / drawn for c in correct]}
+    for j in powers_of_two(k):
+        figures[f"pass_at_{j}"] = [pass_at_k(drawn, c, j) for c in correct]
+    figures["pass_at_k"] = figures[f"pass_at_{k}"]
+    return figures
+
+
+def _count_full(rewards: Sequence[float]) -> int:
+    return sum(value >= FULL_MARK for value in rewards)
+
+
+def _count(scores: Sequence[Score], verdict: str) -> int:
+    return sum(s.verdict == verdict for s in scores)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return statistics.fmean(values)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from gft_lite.advantages import group_advantages
 from gft_lite.config import GroupConfig
 from gft_lite.rewards import Scorer, target_of
-from gft_lite.types import Example, Group, Response, Source
+from gft_lite.types import SOURCES, Example, Group, Response, Source
 
 Sampler = Callable[[Sequence[Example], int], list[list[Response]]]
 """(examples, n) → n self answers to each example, in order."""
@@ -47,6 +47,7 @@ def build_groups(
     config: GroupConfig,
     *,
     sources: Collection[Source],
+    contrasted: Collection[Source] = SOURCES,
     scorer: Scorer | None,
     sampler: Sampler,
     fits: Callable[[str], bool],
@@ -58,6 +59,7 @@ def build_groups(
         examples: the prompts of the rollout.
         config: how many of each source, and what to do with degenerate groups.
         sources: the sources the method trains on; others stay out.
+        contrasted: those whose rewards are standardised together; others have advantage 1.
         scorer: gives rewards; None makes every advantage 1 (methods without a reward).
         sampler: draws self answers.
         fits: whether a demonstration is short enough to train on.
@@ -74,29 +76,30 @@ def build_groups(
         ones = tuple(replace(g, advantages=(1.0,) * len(g.responses)) for g in groups)
         return BuiltGroups(ones, counts, clock.seconds["rollout"])
 
-    groups = score_groups(groups, scorer, anchor_expert=config.anchor_expert)
+    def scored(unscored: Sequence[Group]) -> list[Group]:
+        return score_groups(unscored, scorer, contrasted, anchor_expert=config.anchor_expert)
+
+    groups = scored(groups)
     clock.lap("scoring")
     if config.degenerate == "resample" and wanted:
         for _ in range(config.resample_tries):
-            again = [i for i, g in enumerate(groups) if not any(g.advantages)]
+            again = [i for i, g in enumerate(groups) if not _has_contrast(g, contrasted)]
             if not again:
                 break
             counts.resampled += len(again)
             fresh = sampler([examples[i] for i in again], wanted)
             clock.lap("rollout")
-            rescored = score_groups(
+            rescored = scored(
                 [
                     Group(examples[i], (*demonstrations[i], *answers))
                     for i, answers in zip(again, fresh, strict=True)
-                ],
-                scorer,
-                anchor_expert=config.anchor_expert,
+                ]
             )
             for i, group in zip(again, rescored, strict=True):
                 groups[i] = group
             clock.lap("scoring")
     for i, group in enumerate(groups):
-        if any(group.advantages):
+        if _has_contrast(group, contrasted):
             continue
         counts.degenerate += 1
         if config.degenerate == "imitate" and any(r.source == "expert" for r in group.responses):
@@ -108,9 +111,16 @@ def build_groups(
 
 
 def score_groups(
-    groups: Sequence[Group], scorer: Scorer, *, anchor_expert: bool = False
+    groups: Sequence[Group],
+    scorer: Scorer,
+    contrasted: Collection[Source] = SOURCES,
+    *,
+    anchor_expert: bool = False,
 ) -> list[Group]:
-    """Score every response in one call, then standardise each group (GFT eq. 4)."""
+    """Score every response in one call, then standardise each group (GFT eq. 4).
+
+    Responses of sources that are not `contrasted` take no part and have advantage 1.
+    """
     targets = [target_of(g.example) for g in groups]
     items = [(r.text, t) for g, t in zip(groups, targets, strict=True) for r in g.responses]
     scores = iter(scorer.score(items))
@@ -124,9 +134,18 @@ def score_groups(
                 best if r.source == "expert" else value
                 for r, value in zip(group.responses, rewards, strict=True)
             ]
-        advantages = tuple(group_advantages(rewards))
+        inside = [r.source in contrasted for r in group.responses]
+        standardised = iter(
+            group_advantages([v for v, use in zip(rewards, inside, strict=True) if use])
+        )
+        advantages = tuple(next(standardised) if use else 1.0 for use in inside)
         scored.append(replace(group, scores=own, advantages=advantages))
     return scored
+
+
+def _has_contrast(group: Group, contrasted: Collection[Source]) -> bool:
+    pairs = zip(group.responses, group.advantages, strict=True)
+    return any(advantage and r.source in contrasted for r, advantage in pairs)
 
 
 def _demonstrations(

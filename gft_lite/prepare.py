@@ -3,15 +3,24 @@ method. What comes back is ready to train on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from gft_lite.assets import resolve
+from gft_lite.assets import PREFIX, resolve
 from gft_lite.config import DataConfig, RunConfig
 from gft_lite.data import Loaded, load_examples
 from gft_lite.rewards import Scorer, build_scorer, target_of
-from gft_lite.types import ConfigError, DataError, Example, Source
+from gft_lite.types import ConfigError, DataError, Example, InputError, RewardError, Source
+
+SHOWN_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Examples that can be used, and a sentence about each row that was dropped."""
+
+    examples: tuple[Example, ...]
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -19,14 +28,15 @@ class Prepared:
     """Checked inputs of a run. `scorer` must be closed by whoever asked for it.
 
     left_out: training examples without any response the method trains on.
+    dropped: a sentence about each row that `skip_bad_rows` dropped, of any of the files.
     """
 
     examples: tuple[Example, ...]
     eval_examples: tuple[Example, ...]
     retention_examples: tuple[Example, ...]
     scorer: Scorer
-    loaded: Loaded
     left_out: int
+    dropped: tuple[str, ...] = ()
 
 
 def prepare(config: RunConfig, *, allow_custom_reward: bool = False) -> Prepared:
@@ -39,26 +49,35 @@ def prepare(config: RunConfig, *, allow_custom_reward: bool = False) -> Prepared
     check_group(config)
     if config.data.path is None:
         raise ConfigError("data.path is not set: name your file with --data FILE")
-    loaded = load(config.data.path, config.data)
+    path, skip = config.data.path, config.data.skip_bad_rows
+    loaded = load(path, config.data)
     scorer = build_scorer(config.reward, allow_custom=allow_custom_reward)
     try:
         sources = config.method.sources
+        kept = Kept(loaded.examples)
         if config.method.rewarded:
-            check_reward(loaded.examples, scorer, config.data.path)
-        usable = [e for e in loaded.examples if _responses(e, sources, config)]
+            kept = check_reward(loaded.examples, scorer, path, skip_bad_rows=skip)
+        usable = [e for e in kept.examples if _responses(e, sources, config)]
         if not usable:
             raise DataError(
-                f"{config.data.path}: method {config.method.name!r} trains on "
+                f"{path}: method {config.method.name!r} trains on "
                 f"{' and '.join(sources)} responses, and no row has one; "
                 "map the column with data.columns, or choose another method.name"
             )
+        target = _held_out(config.data.eval_path, config, scorer)
+        retention = _held_out(config.data.retention_path, config, scorer)
         return Prepared(
             examples=tuple(usable),
-            eval_examples=_held_out(config.data.eval_path, config, scorer),
-            retention_examples=_held_out(config.data.retention_path, config, scorer),
+            eval_examples=target.examples,
+            retention_examples=retention.examples,
             scorer=scorer,
-            loaded=loaded,
-            left_out=len(loaded.examples) - len(usable),
+            left_out=len(kept.examples) - len(usable),
+            dropped=(
+                *dropped_rows(loaded, path),
+                *kept.dropped,
+                *target.dropped,
+                *retention.dropped,
+            ),
         )
     except Exception:
         scorer.close()
@@ -78,14 +97,63 @@ def load(path: str, data: DataConfig) -> Loaded:
     )
 
 
-def check_reward(examples: Sequence[Example], scorer: Scorer, where: str) -> None:
-    """Every row must have what the reward compares with.
+def dropped_rows(loaded: Loaded, where: str) -> tuple[str, ...]:
+    """A sentence about each row the reader dropped."""
+    return tuple(f"{where}, {row}" for row in loaded.bad_rows)
+
+
+def check_reward(
+    examples: Sequence[Example], scorer: Scorer, where: str, *, skip_bad_rows: bool = False
+) -> Kept:
+    """The rows that have what the reward compares with.
 
     Raises:
-        RewardError: names the field, and the first row that lacks it.
+        RewardError: rows lack it; names the field and the first of them.
     """
-    for example in examples:
-        scorer.check(target_of(example), where=f"{where}, row {example.row}")
+
+    def complaint(example: Example) -> str | None:
+        try:
+            scorer.check(target_of(example), where=f"{where}, row {example.row}")
+        except RewardError as error:
+            return str(error)
+        return None
+
+    return _keep(examples, complaint, RewardError, skip_bad_rows)
+
+
+def short_enough(
+    examples: Sequence[Example],
+    count_tokens: Callable[[Example], int],
+    limit_tokens: int,
+    where: str,
+    *,
+    todo: str,
+    skip_bad_rows: bool,
+) -> Kept:
+    """The rows whose prompt is within the limit; a longer one is never cut.
+
+    Args:
+        examples: rows of one file.
+        count_tokens: length of an example's prompt.
+        limit_tokens: longest prompt.
+        where: the file, for messages.
+        todo: what makes room for longer prompts, for messages.
+        skip_bad_rows: drop longer ones instead of refusing the file.
+
+    Raises:
+        DataError: prompts are too long; names the first of them.
+    """
+
+    def complaint(example: Example) -> str | None:
+        tokens = count_tokens(example)
+        if tokens <= limit_tokens:
+            return None
+        return (
+            f"{where}, row {example.row}: the prompt has {tokens:,} tokens, the limit is "
+            f"{limit_tokens:,}; {todo}, or shorten the prompt"
+        )
+
+    return _keep(examples, complaint, DataError, skip_bad_rows)
 
 
 def check_group(config: RunConfig) -> None:
@@ -120,12 +188,36 @@ def _responses(example: Example, sources: Sequence[Source], config: RunConfig) -
     return sum(offered[source] for source in sources)
 
 
-def _held_out(path: str | None, config: RunConfig, scorer: Scorer) -> tuple[Example, ...]:
+def _held_out(path: str | None, config: RunConfig, scorer: Scorer) -> Kept:
     if path is None:
-        return ()
-    plain: dict[str, Any] = {"limit": config.eval.examples, "format": "auto", "columns": {}}
-    same_columns = config.data.columns or config.data.format != "auto"
-    keep = {"limit": config.eval.examples} if same_columns and path != config.data.path else plain
-    loaded = load(path, config.data.model_copy(update=keep))
-    check_reward(loaded.examples, scorer, path)
-    return loaded.examples
+        return Kept(())
+    data = config.data.model_copy(update={"limit": config.eval.examples})
+    if path.startswith(PREFIX):  # canonical, whatever the training file's columns are called
+        data = data.model_copy(update={"format": "auto", "columns": {}})
+    loaded = load(path, data)
+    kept = check_reward(loaded.examples, scorer, path, skip_bad_rows=data.skip_bad_rows)
+    return Kept(kept.examples, (*dropped_rows(loaded, path), *kept.dropped))
+
+
+def _keep(
+    examples: Sequence[Example],
+    complaint: Callable[[Example], str | None],
+    error: type[InputError],
+    skip_bad_rows: bool,
+) -> Kept:
+    """Examples without a complaint. Any complaint is an error unless bad rows may be dropped, and
+    so is an empty rest."""
+    kept, complaints = [], []
+    for example in examples:
+        found = complaint(example)
+        if found is None:
+            kept.append(example)
+        else:
+            complaints.append(found)
+    if complaints and not (kept and skip_bad_rows):
+        more = len(complaints) - SHOWN_ROWS
+        lines = complaints[:SHOWN_ROWS] + ([f"… and {more:,} rows more"] if more > 0 else [])
+        if kept:
+            lines.append(f"--skip-bad-rows keeps the other {len(kept):,} rows and drops these")
+        raise error("\n".join(lines))
+    return Kept(tuple(kept), tuple(complaints))

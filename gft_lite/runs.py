@@ -72,14 +72,17 @@ class RunDir:
             file.write(line + "\n")
 
     def events(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
-        """All events in order, or those of one type; a half-written last line is left out."""
+        """All events in order, or those of one type; half-written lines are left out."""
         if not self.events_file.is_file():
             return
-        with self.events_file.open(encoding="utf-8") as file:
+        with self.events_file.open("rb") as file:  # bytes: a line may end within a character
             for line in file:
-                if not line.endswith("\n"):
+                if not line.endswith(b"\n"):
                     return
-                event = json.loads(line)
+                try:
+                    event = json.loads(line)
+                except ValueError:  # cut short by a full disk, and the next line glued to it
+                    continue
                 if kind is None or event["type"] == kind:
                     yield event
 
@@ -100,11 +103,16 @@ class RunDir:
         write_atomic(self.status_file, json.dumps(status, indent=1))
 
     def status(self) -> dict[str, Any]:
-        """The last status; {"state": "created"} where none was written."""
+        """The last status; {"state": "created"} where none was written.
+
+        Where the file is no status (a disk that was full), the run counts as failed.
+        """
         try:
             return json.loads(self.status_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {"state": "created"}
+        except ValueError:
+            return {"state": "failed", "message": f"{self.status_file} is damaged"}
 
     def request_stop(self) -> None:
         """Ask the run to stop after the current step."""
@@ -173,7 +181,9 @@ def claim_empty(path: Path) -> None:
             )
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"{path}: the output folder cannot be made ({error.strerror})") from None
+        raise RunError(
+            f"{path}: the output folder cannot be made ({error.strerror}); choose another --out"
+        ) from None
 
 
 def list_runs(root: str | os.PathLike[str]) -> list[RunDir]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,9 +18,19 @@ results = Console(highlight=False, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout and nothing else."""
-    json.dump(document, sys.stdout, indent=1, ensure_ascii=False, default=str)
+    """One JSON document on stdout and nothing else; what is no number is null, as JSON has none."""
+    json.dump(_finite(document), sys.stdout, indent=1, ensure_ascii=False, default=str)
     sys.stdout.write("\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return value
 
 
 def note(text: str) -> None:

@@ -10,41 +10,32 @@ KL term). So neither the micro-batch size nor that shortcut changes the gradient
 
 from __future__ import annotations
 
-import json
 import math
-import random
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 
 from gft_lite.batching import TokenSequence, collate, micro_batches
-from gft_lite.config import RunConfig, TrainConfig
-from gft_lite.groups import BuiltGroups, build_groups
+from gft_lite.checkpoints import load_checkpoint, save_checkpoint
+from gft_lite.config import RunConfig
 from gft_lite.methods import METHODS, LossInputs
 from gft_lite.methods.kl import k3
-from gft_lite.models import Policy, Sampling
+from gft_lite.models import Policy
 from gft_lite.observe import StepObserver, group_figures, group_records, token_figures
+from gft_lite.optimizer import learning_rate, make_optimizer
 from gft_lite.rewards import Scorer
-from gft_lite.runs import RunDir, step_of
-from gft_lite.types import Example, Group, Response, TrainingError
+from gft_lite.rollout import Rollout, StepData
+from gft_lite.runs import RunDir
+from gft_lite.types import Example, TrainingError
 
 Event = dict[str, Any]
 Evaluator = Callable[[], Mapping[str, Any]]
 MAX_BAD_STEPS = 20  # non-finite gradients in a row: the run cannot be saved by going on
-
-
-class _Pending(NamedTuple):
-    """What one optimizer step of a rollout trains on."""
-
-    built: BuiltGroups
-    sequences: list[TokenSequence]
 
 
 class Trainer:
@@ -59,9 +50,9 @@ class Trainer:
         run: RunDir,
         evaluator: Evaluator | None = None,
     ) -> None:
-        self.config, self.policy, self.run, self.scorer = config, policy, run, scorer
+        self.config, self.policy, self.run = config, policy, run
         self.method = METHODS[config.method.name]
-        self.examples = list(examples)
+        self.rollout = Rollout(config, policy, examples, scorer, self.method.needs_old)
         self.evaluator = evaluator
         self.accelerator = Accelerator(
             mixed_precision=_precision(policy), cpu=policy.device.type == "cpu"
@@ -72,7 +63,7 @@ class Trainer:
         )
         self.step = 0
         self._bad_steps = 0
-        self._pending: list[_Pending] = []
+        self._pending: list[StepData] = []
         self._peak_gib = 0.0
 
     # --- the loop ---
@@ -94,18 +85,19 @@ class Trainer:
     def _one_step(self) -> Event:
         started = time.perf_counter()
         if not self._pending:
-            self._pending = self._rollout()
-        built, sequences = self._pending.pop(0)
+            self._pending = self.rollout.draw(self.step)
+        data = self._pending.pop(0)
+        built = data.built
         rate = learning_rate(self.step, self.config.train)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         update_started = time.perf_counter()
-        observer, update = self._update(sequences)
+        observer, update = self._update(data.sequences)
         train_seconds = time.perf_counter() - update_started
         self.step += 1
         traces = observer.traces()
         store = self.config.train.log_groups_every
-        if store and self.step % store == 0 and self.accelerator.is_main_process:
+        if store and self.step % store == 0:
             records = group_records(built.groups, traces, self.policy.tokenizer)
             self.run.write_groups(self.step, records)
         seconds = time.perf_counter() - started
@@ -131,92 +123,28 @@ class Trainer:
             "peak_memory_gib": self._peak_memory(),
         }
 
-    # --- rollout ---
-
-    def _rollout(self) -> list[_Pending]:
-        """Groups and token sequences for the next `updates_per_rollout` steps."""
-        train = self.config.train
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        drawn = [
-            self._draw(step)[rank::world]
-            for step in range(self.step, min(self.step + train.updates_per_rollout, train.steps))
-        ]
-        torch.manual_seed(_seed(train.seed, self.step, "sampling", rank))
-        self.policy.sample_mode()
-        built = build_groups(
-            [example for examples in drawn for example in examples],
-            self.config.group,
-            sources=self.config.method.sources,
-            scorer=self.scorer,
-            sampler=self._sample,
-            fits=self._fits,
-            rng=random.Random(_seed(train.seed, self.step, "demonstrations", rank)),
-        )
-        parts, start = [], 0
-        for i, examples in enumerate(drawn):
-            groups = built.groups[start : start + len(examples)]
-            start += len(examples)
-            sequences = self._sequences(groups)
-            if self.method.needs_old and len(drawn) > 1:
-                sequences = self._with_old_logps(sequences)
-            # seconds and counts of the rollout belong to its first step
-            part = replace(built, groups=groups) if i == 0 else BuiltGroups(groups)
-            parts.append(_Pending(part, sequences))
-        return parts
-
-    @torch.no_grad()
-    def _with_old_logps(self, sequences: list[TokenSequence]) -> list[TokenSequence]:
-        """Remember what the sampling policy thought, before the first update changes it."""
-        by_key = {s.key: s for s in sequences}
-        for part in micro_batches(sequences, self.config.train.micro_batch_tokens):
-            batch = collate(part, self.policy.tokenizer.pad_token_id)
-            rows = self.policy.token_logps(batch).logps.cpu().tolist()
-            for s, row in zip(part, rows, strict=True):
-                by_key[s.key] = replace(s, old_logps=tuple(row[: len(s.response_ids)]))
-        return list(by_key.values())
-
-    def _draw(self, step: int) -> list[Example]:
-        """The prompts of one step: an endless sequence of seeded permutations, cut in pieces."""
-        train, count = self.config.train, len(self.examples)
-        first = step * train.prompts_per_step
-        chosen = []
-        for position in range(first, first + train.prompts_per_step):
-            epoch, place = divmod(position, count)
-            chosen.append(self.examples[_permutation(train.seed, epoch, count)[place]])
-        return chosen
-
-    def _sample(self, examples: Sequence[Example], n: int) -> list[list[Response]]:
-        group, chat = self.config.group, self.policy.chat
-        prompts = [chat.prompt_ids(e.prompt) for e in examples for _ in range(n)]
-        sampling = Sampling(group.max_new_tokens, group.temperature, group.top_p, group.top_k)
-        answers = self.policy.generate(prompts, sampling, self.config.train.rollout_batch)
-        responses = [Response(a.text, "self", a.token_ids, a.finished) for a in answers]
-        return [responses[i : i + n] for i in range(0, len(responses), n)]
-
-    def _fits(self, text: str) -> bool:
-        ids = self.policy.chat.response_ids(Response(text, "expert"))
-        return len(ids) <= self.config.group.max_new_tokens
-
     # --- update ---
 
     def _update(self, sequences: Sequence[TokenSequence]) -> tuple[StepObserver, dict[str, float]]:
         """One optimizer step."""
-        tokens = self._sum(sum(len(s.response_ids) for s in sequences))
-        with_reference = self.method.needs_reference(self.config.method)
-        active = [s for s in sequences if s.advantage != 0 or with_reference]
+        counts = {own: _tokens(sequences, own=own) for own in (False, True)}
+        tokens = counts[False] + counts[True]
+        if not self.method.separate_means:
+            counts = dict.fromkeys(counts, tokens)
+        always = self.method.needs_ref_kl or self.method.needs_reference(self.config.method)
+        active = [s for s in sequences if s.advantage != 0 or always]
         observer = StepObserver()
         self.policy.train_mode()
         for part in micro_batches(active, self.config.train.micro_batch_tokens):
-            self._backward(part, tokens, observer, with_reference)
+            self._backward(part, counts, observer)
         result = {
             "response_tokens": tokens,
             "trained_tokens": sum(len(s.response_ids) for s in active),
             "trained_responses": len(active),
         }
-        if not self._sum(len(active)):
+        if not active:
             self.optimizer.zero_grad()
             return observer, {**result, "grad_norm": 0.0, "skipped_update": 1}
-        self._share_gradients()
         norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.train.max_grad_norm)
         grad_norm = float(norm) if norm is not None else math.nan
         finite = math.isfinite(grad_norm)
@@ -238,43 +166,56 @@ class Trainer:
     def _backward(
         self,
         part: Sequence[TokenSequence],
-        tokens: float,
+        counts: Mapping[bool, int],
         observer: StepObserver,
-        with_reference: bool,
     ) -> None:
         """Add one micro-batch's share of the gradient.
 
         The method is differentiated with respect to the log-probs alone; what flows into the model
         is that slope. So the weight each token got is known, and stored, for every method.
+
+        Args:
+            part: the micro-batch.
+            counts: number of tokens to divide by, of self answers (True) and of demonstrations.
+            observer: told what was measured.
         """
-        batch = collate(part, self.policy.tokenizer.pad_token_id).to(self.policy.device)
-        wants_kl = with_reference or self._logs_kl(part)
-        ref_logps = None
-        if wants_kl:
-            with self.policy.reference():
-                ref_logps = self.policy.token_logps(batch).logps
+        method, policy = self.method, self.policy
+        with_reference = method.needs_reference(self.config.method)
+        batch = collate(part, policy.tokenizer.pad_token_id).to(policy.device)
+        ref_logps = ref_states = None
+        if with_reference or method.needs_ref_kl or self._logs_kl(part):
+            with policy.reference(), self.accelerator.autocast():
+                if method.needs_ref_kl:
+                    ref_states = policy.response_states(batch)
+                else:
+                    ref_logps = policy.token_logps(batch).logps
         with self.accelerator.autocast():
-            stats = self.policy.token_logps(batch)
-        leaf = stats.logps.detach().requires_grad_()
-        per_token = self.method.loss(
-            self.config.method,
-            LossInputs(
-                logps=leaf,
-                advantages=batch.advantages.unsqueeze(-1),
-                ref_logps=ref_logps if with_reference else None,
-                old_logps=batch.old_logps,
-            ),
+            stats = policy.token_logps(batch, ref_states)
+        own = batch.own.unsqueeze(-1)
+        share = batch.mask / torch.where(own, counts[True], counts[False])
+        leaves = [x.detach().requires_grad_() for x in (stats.logps, stats.ref_kl) if x is not None]
+        inputs = LossInputs(
+            logps=leaves[0],
+            advantages=batch.advantages.unsqueeze(-1),
+            own=own,
+            ref_logps=ref_logps if with_reference else None,
+            old_logps=batch.old_logps,
+            ref_kl=leaves[1] if stats.ref_kl is not None else None,
+            progress=self.step / max(1, self.config.train.steps - 1),
         )
-        loss = (per_token * batch.mask).sum()
-        (slope,) = torch.autograd.grad(loss, leaf)
-        self.accelerator.backward((stats.logps * slope).sum() / tokens)
+        per_token = method.loss(self.config.method, inputs)
+        slopes = torch.autograd.grad((per_token * batch.mask).sum(), leaves)
+        through = (stats.logps * slopes[0] * share).sum()
+        if stats.ref_kl is not None:
+            through = through + (stats.ref_kl * slopes[1] * share).sum()
+        self.accelerator.backward(through)
         observer.add(
             batch,
             logps=stats.logps,
             entropy=stats.entropy,
-            slope=slope,
-            loss=loss / tokens,
-            kl=k3(leaf.detach(), ref_logps) if ref_logps is not None else None,
+            slope=slopes[0],
+            loss=(per_token.detach() * share).sum(),
+            kl=k3(stats.logps.detach(), ref_logps) if ref_logps is not None else None,
         )
 
     def _logs_kl(self, part: Sequence[TokenSequence]) -> bool:
@@ -282,46 +223,18 @@ class Trainer:
         due = every and (self.step + 1) % every == 0
         return bool(due) and any(s.source == "self" for s in part)
 
-    def _sequences(self, groups: Sequence[Group]) -> list[TokenSequence]:
-        chat = self.policy.chat
-        out = []
-        for i, group in enumerate(groups):
-            prompt = chat.prompt_ids(group.example.prompt)
-            for j, response in enumerate(group.responses):
-                ids = chat.response_ids(response)
-                advantage = group.advantages[j]
-                out.append(TokenSequence(prompt, ids, response.source, advantage, (i, j)))
-        return out
-
-    # --- several processes: each has its own prompts; gradients and token counts are summed ---
-
-    def _sum(self, value: float) -> float:
-        if self.accelerator.num_processes == 1:
-            return value
-        tensor = torch.tensor(float(value), device=self.policy.device)
-        return float(self.accelerator.reduce(tensor, "sum"))
-
-    def _share_gradients(self) -> None:
-        if self.accelerator.num_processes == 1:
-            return
-        for parameter in self.parameters:
-            grad = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
-            parameter.grad = self.accelerator.reduce(grad, "sum")
-
     # --- bookkeeping ---
 
     def _emit(self, event: Event) -> Event:
-        if self.accelerator.is_main_process:
-            self.run.append(event)
-            self.run.set_status("running", step=self.step, steps=self.config.train.steps)
+        self.run.append(event)
+        self.run.set_status("running", step=self.step, steps=self.config.train.steps)
         return event
 
     def _checkpoint(self) -> Event:
         folder = self.run.checkpoints_dir / f"step-{self.step:06d}"
-        if self.accelerator.is_main_process:
-            save_checkpoint(folder, self.policy, self.optimizer, self.accelerator, self.step)
-            for old in self.run.checkpoints()[: -self.config.train.keep_checkpoints]:
-                shutil.rmtree(old)
+        save_checkpoint(folder, self.policy, self.optimizer, self.accelerator, self.step)
+        for old in self.run.checkpoints()[: -self.config.train.keep_checkpoints]:
+            shutil.rmtree(old)
         return self._emit({"type": "checkpoint", "step": self.step, "path": folder.name})
 
     def _stop(self) -> Iterator[Event]:
@@ -333,12 +246,7 @@ class Trainer:
 
     def restore(self, folder: Path) -> None:
         """Continue from a checkpoint."""
-        self.policy.load_adapter_weights(folder / "adapter")
-        state = torch.load(folder / "optimizer.pt", weights_only=True, map_location="cpu")
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.accelerator.scaler is not None and state["scaler"]:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.step = step_of(folder)
+        self.step = load_checkpoint(folder, self.policy, self.optimizer, self.accelerator)
 
     def _peak_memory(self) -> float:
         """GiB: GPU memory torch held at most, or this process's resident set on a CPU."""
@@ -350,71 +258,11 @@ class Trainer:
         return self._peak_gib
 
 
-def save_checkpoint(
-    folder: Path, policy: Policy, optimizer: Any, accelerator: Accelerator, step: int
-) -> None:
-    """Write a checkpoint aside and rename it, so that a killed run never leaves half of one."""
-    aside = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    policy.save_adapter(aside / "adapter")
-    scaler = accelerator.scaler
-    torch.save(
-        {
-            "optimizer": optimizer.state_dict(),
-            "scaler": scaler.state_dict() if scaler is not None else None,
-        },
-        aside / "optimizer.pt",
-    )
-    (aside / "state.json").write_text(json.dumps({"step": step}), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
-
-
-def make_optimizer(
-    parameters: list[torch.nn.Parameter], train: TrainConfig, device: torch.device
-) -> torch.optim.Optimizer:
-    """AdamW, or one of bitsandbytes' 8-bit versions of it."""
-    kind = train.optimizer
-    if kind == "auto":
-        kind = "paged_adamw_8bit" if device.type == "cuda" else "adamw"
-    options: dict[str, Any] = {"lr": train.learning_rate, "weight_decay": train.weight_decay}
-    if kind == "adamw":
-        return torch.optim.AdamW(parameters, **options)
-    import bitsandbytes
-
-    chosen = {
-        "adamw_8bit": bitsandbytes.optim.AdamW8bit,
-        "paged_adamw_8bit": bitsandbytes.optim.PagedAdamW8bit,
-    }[kind]
-    return chosen(parameters, **options)
-
-
-def learning_rate(step: int, train: TrainConfig) -> float:
-    """The rate of a 0-based step: linear warm-up, then constant, linear or cosine to zero."""
-    if step < train.warmup_steps:
-        return train.learning_rate * (step + 1) / train.warmup_steps
-    done = (step - train.warmup_steps) / max(1, train.steps - train.warmup_steps)
-    factor = {
-        "constant": 1.0,
-        "linear": 1 - done,
-        "cosine": (1 + math.cos(math.pi * done)) / 2,
-    }[train.schedule]
-    return train.learning_rate * factor
-
-
 def _precision(policy: Policy) -> str:
     if policy.device.type == "cpu":
         return "no"
     return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(policy.dtype, "no")
 
 
-def _seed(*parts: object) -> int:
-    return random.Random("/".join(map(str, parts))).getrandbits(48)
-
-
-@lru_cache(maxsize=2)
-def _permutation(seed: int, epoch: int, count: int) -> list[int]:
-    order = list(range(count))
-    random.Random(_seed(seed, epoch, "order")).shuffle(order)
-    return order
+def _tokens(sequences: Sequence[TokenSequence], *, own: bool) -> int:
+    return sum(len(s.response_ids) for s in sequences if (s.source == "self") == own)

@@ -15,20 +15,22 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from gft_lite.config import RunConfig, load_config
-from gft_lite.prepare import Prepared, prepare
-from gft_lite.runs import RunDir
-from gft_lite.types import GftError, InputError, ModelError, RunError
+from gft_lite.prepare import Kept, Prepared, prepare, short_enough
+from gft_lite.runs import RunDir, State, step_of
+from gft_lite.types import Example, GftError, InputError, ModelError, RunError
 
 Event = dict[str, Any]
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "unsloth")
+LISTED_ROWS = 1000  # of the rows dropped, in the event "started"
 DRIFT_PROMPTS = 32  # of the held-out file, and as many of the old skill's
 
 
@@ -66,8 +68,7 @@ def train(
         InputError: configuration, data, reward, model or folder cannot be used.
         TrainingError: training broke.
     """
-    prepared = prepare(config, allow_custom_reward=allow_custom_reward)
-    run = RunDir.create(out, config.to_yaml())
+    prepared, run = _create(config, out, allow_custom_reward)
     return _finish(run, _run(run, config, prepared), on_event)
 
 
@@ -75,8 +76,7 @@ def train_iter(
     config: RunConfig, out: str | os.PathLike[str], *, allow_custom_reward: bool = True
 ) -> Iterator[Event]:
     """The same, as an iterator of events for notebooks; the last one has type "finished"."""
-    prepared = prepare(config, allow_custom_reward=allow_custom_reward)
-    run = RunDir.create(out, config.to_yaml())
+    prepared, run = _create(config, out, allow_custom_reward)
     yield from _guarded(run, _run(run, config, prepared))
 
 
@@ -95,35 +95,49 @@ def resume(
     status = run.status()
     if status["state"] == "finished":
         raise RunError(f"{path} is finished; nothing is left to do")
-    if status["state"] == "running" and _alive(status.get("pid")):
+    if status["state"] == "running" and _alive(status):
         raise RunError(f"{path} is still running (process {status['pid']}); stop it first")
     config = load_config(run.config_file)
     prepared = prepare(config, allow_custom_reward=allow_custom_reward)
     return _finish(run, _run(run, config, prepared), on_event)
 
 
+def _create(
+    config: RunConfig, out: str | os.PathLike[str], allow_custom_reward: bool
+) -> tuple[Prepared, RunDir]:
+    prepared = prepare(config, allow_custom_reward=allow_custom_reward)
+    try:
+        return prepared, RunDir.create(out, config.to_yaml())
+    except BaseException:
+        prepared.scorer.close()
+        raise
+
+
 def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
     """The whole life of a run; continues from its last checkpoint where it has one."""
+    from gft_lite import adapters
     from gft_lite.models import load_policy
 
     quiet_libraries()
     started = time.perf_counter()
     checkpoints = run.checkpoints()
-    run.forget_after(int(checkpoints[-1].name.removeprefix("step-")) if checkpoints else 0)
-    run.set_status("running", step=0, steps=config.train.steps)
+    begin = step_of(checkpoints[-1]) if checkpoints else 0
+    run.forget_after(begin if checkpoints else -1)
+    run.stop_file.unlink(missing_ok=True)  # a wish to the run that was
+    run.set_status("running", step=begin, steps=config.train.steps)
     with prepared.scorer as scorer, _stop_on_signal(run):
         policy = load_policy(config.model, config.lora, seed=config.train.seed)
+        prepared = _within_limits(config, prepared, policy)
         yield _emit(run, _started(config, prepared, policy, resumed=bool(checkpoints)))
-        examples = _short_enough(config, prepared, policy)
 
         from gft_lite.trainer import Trainer
 
-        def evaluate_greedily() -> dict[str, Any]:
-            return measure(policy, scorer, config, prepared, k=0)
+        def evaluate_quickly() -> dict[str, Any]:
+            return measure(policy, scorer, config, prepared, quick=True)
 
-        evaluator = evaluate_greedily if prepared.eval_examples else None
+        evaluator = evaluate_quickly if prepared.eval_examples else None
         reward = scorer if config.method.rewarded else None
-        trainer = Trainer(config, policy, examples, reward, run, evaluator)
+        trainer = Trainer(config, policy, prepared.examples, reward, run, evaluator)
         if checkpoints:
             trainer.restore(checkpoints[-1])
         elif evaluator and config.eval.every:
@@ -132,17 +146,19 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
         for event in trainer.steps():
             stopped = event["type"] == "stopped"
             yield event
-        if trainer.step:
-            policy.save_adapter(run.adapter_dir)
+        if trainer.step and trainer.accelerator.is_main_process:
+            record = adapters.record_of(
+                config, policy.tokenizer, steps=trainer.step, examples=len(prepared.examples)
+            )
+            adapters.save(policy, run.adapter_dir, record)
         final: dict[str, Any] = {}
         if evaluator and not stopped:
-            final = measure(policy, scorer, config, prepared, k=config.eval.k, with_drift=True)
+            final = measure(policy, scorer, config, prepared)
+            adapters.add_metrics(run.adapter_dir, final)
             yield _emit(run, {"type": "eval", "step": trainer.step, "final": True, **final})
     seconds = time.perf_counter() - started
-    state = "stopped" if stopped else "finished"
-    run.set_status(
-        "stopped" if stopped else "finished", step=trainer.step, steps=config.train.steps
-    )
+    state: State = "stopped" if stopped else "finished"
+    run.set_status(state, step=trainer.step, steps=config.train.steps)
     yield _emit(
         run,
         {
@@ -161,24 +177,29 @@ def measure(
     config: RunConfig,
     prepared: Prepared,
     *,
-    k: int,
-    with_drift: bool = False,
+    quick: bool = False,
 ) -> dict[str, Any]:
-    """Held-out accuracy and, where the run names an old skill, what is kept of it."""
+    """Held-out accuracy, what is kept of the old skill where the run names one, and KL drift.
+
+    Args:
+        quick: greedy answers to `eval.quick_examples` only, for the curve during training.
+    """
     from gft_lite.evaluate import base_answers, drift, evaluate
 
-    common = {
+    common: dict[str, Any] = {
         "max_new_tokens": config.group.max_new_tokens,
         "temperature": config.eval.temperature,
         "batch": config.eval.batch,
         "seed": config.train.seed,
     }
-    target = evaluate(policy, prepared.eval_examples, scorer, k=k, **common)
+    first = config.eval.quick_examples if quick else None
+    k = 0 if quick else config.eval.k
+    target = evaluate(policy, prepared.eval_examples[:first], scorer, k=k, **common)
     out: dict[str, Any] = {"target": target.to_dict()}
     if prepared.retention_examples:
-        kept = evaluate(policy, prepared.retention_examples, scorer, **common)
+        kept = evaluate(policy, prepared.retention_examples[:first], scorer, **common)
         out["old_skill"] = kept.to_dict()
-    if with_drift:
+    if not quick:
         asked = [
             *prepared.eval_examples[:DRIFT_PROMPTS],
             *prepared.retention_examples[:DRIFT_PROMPTS],
@@ -218,7 +239,8 @@ def _started(config: RunConfig, prepared: Prepared, policy: Any, *, resumed: boo
         "resumed": resumed,
         "examples": len(prepared.examples),
         "examples_left_out": prepared.left_out,
-        "bad_rows_dropped": len(prepared.loaded.bad_rows),
+        "bad_rows_dropped": len(prepared.dropped),
+        "bad_rows": list(prepared.dropped[:LISTED_ROWS]),
         "trainable_parameters": sum(p.numel() for p in policy.parameters()),
         "backend": backend,
         "backend_reason": reason,
@@ -229,32 +251,45 @@ def _started(config: RunConfig, prepared: Prepared, policy: Any, *, resumed: boo
     }
 
 
-def _short_enough(config: RunConfig, prepared: Prepared, policy: Any) -> list[Any]:
-    """Examples whose prompt is within the limit; a longer one is refused, never cut.
+def _within_limits(config: RunConfig, prepared: Prepared, policy: Any) -> Prepared:
+    """The same with short enough prompts only: a longer one is refused or dropped, never cut.
 
     Raises:
-        ModelError: prompts too long, or prompt and response together longer than the model reads.
+        DataError: prompts too long.
+        ModelError: prompt and response together can be longer than the model reads.
     """
-    limit = config.data.max_prompt_tokens
-    lengths = [len(policy.chat.prompt_ids(e.prompt)) for e in prepared.examples]
-    short = [e for e, n in zip(prepared.examples, lengths, strict=True) if n <= limit]
-    longest = max(min(n, limit) for n in lengths) + config.group.max_new_tokens
+
+    @cache
+    def tokens(example: Example) -> int:
+        return len(policy.chat.prompt_ids(example.prompt))
+
+    def within(examples: Sequence[Example], path: str | None) -> Kept:
+        return short_enough(
+            examples,
+            tokens,
+            config.data.max_prompt_tokens,
+            str(path),
+            todo="raise data.max_prompt_tokens",
+            skip_bad_rows=config.data.skip_bad_rows,
+        )
+
+    training = within(prepared.examples, config.data.path)
+    target = within(prepared.eval_examples, config.data.eval_path)
+    retention = within(prepared.retention_examples, config.data.retention_path)
+    parts = (training, target, retention)
+    longest = max(tokens(e) for part in parts for e in part.examples) + config.group.max_new_tokens
     if longest > policy.max_length:
         raise ModelError(
             f"prompt and response can reach {longest} tokens, but {policy.name} reads "
             f"{policy.max_length}; lower group.max_new_tokens or data.max_prompt_tokens"
         )
-    too_long = len(short) < len(lengths)
-    if not short or (too_long and not config.data.skip_bad_rows):
-        row, n = next(
-            (e.row, n) for e, n in zip(prepared.examples, lengths, strict=True) if n > limit
-        )
-        raise ModelError(
-            f"{config.data.path}: {len(lengths) - len(short)} prompts are longer than "
-            f"{limit} tokens (row {row} has {n}); raise data.max_prompt_tokens, or drop them with "
-            "--skip-bad-rows"
-        )
-    return short
+    return replace(
+        prepared,
+        examples=training.examples,
+        eval_examples=target.examples,
+        retention_examples=retention.examples,
+        dropped=(*prepared.dropped, *(row for part in parts for row in part.dropped)),
+    )
 
 
 def _emit(run: RunDir, event: Event) -> Event:
@@ -284,15 +319,21 @@ def _guarded(run: RunDir, events: Iterator[Event]) -> Iterator[Event]:
     try:
         yield from events
     except (KeyboardInterrupt, GeneratorExit):
-        run.set_status("stopped", message="interrupted; `gft-lite resume` continues")
+        if run.status()["state"] == "running":
+            _end(run, "stopped", "interrupted; `gft-lite resume` continues")
         raise
     except Exception as error:
         with run.log_file.open("a", encoding="utf-8") as log:
             log.write(traceback.format_exc())
         message = str(error) if isinstance(error, GftError) else f"{type(error).__name__}: {error}"
         run.append({"type": "failed", "message": message})
-        run.set_status("failed", message=message)
+        _end(run, "failed", message)
         raise
+
+
+def _end(run: RunDir, state: State, message: str) -> None:
+    reached = {key: value for key, value in run.status().items() if key in ("step", "steps")}
+    run.set_status(state, message=message, **reached)
 
 
 @contextmanager
@@ -317,10 +358,18 @@ def _stop_on_signal(run: RunDir) -> Iterator[None]:
             signal.signal(s, old)
 
 
-def _alive(pid: Any) -> bool:
+def _alive(status: dict[str, Any]) -> bool:
+    """Whether the process of a status still runs: the same one, not a later one with its number."""
     import psutil
 
-    return isinstance(pid, int) and pid != os.getpid() and psutil.pid_exists(pid)
+    if status["pid"] == os.getpid():
+        return False
+    try:
+        process = psutil.Process(status["pid"])
+        ended = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        return not ended and process.create_time() <= status["updated"]
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _version(name: str) -> str | None:

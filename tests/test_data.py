@@ -210,6 +210,71 @@ CONVENTIONS: list[tuple[str, dict[str, object], str, Example]] = [
         Example(user(ASK), (PROSE,)),
     ),
     (
+        "Magpie",
+        {"instruction": ASK, "response": SAY, "conversations": SHAREGPT[1:3], "model": "m"},
+        "alpaca",
+        Example(user(ASK), (SAY,)),
+    ),
+    (
+        "OpenR1: several generations, thoughts kept",
+        {"problem": ASK, "solution": SAY, "answer": "2", "generations": ["<think>a</think> 2"]},
+        "solution",
+        Example(user(ASK), (SAY,), ("<think>a</think> 2",), "2"),
+    ),
+    (
+        "numbered teachers and experts",
+        {"prompt": ASK, "expert": SAY, "expert_2": "2", "teacher_10": "c", "teacher_2": "b"},
+        "canonical",
+        Example(user(ASK), (SAY, "2"), ("b", "c")),
+    ),
+    (
+        "numbered responses, one missing",
+        {"question": ASK, "response_1": SAY, "response_2": None, "response_3": "2"},
+        "prompt-completion",
+        Example(user(ASK), (SAY, "2")),
+    ),
+    (
+        "a list of responses",
+        {"question": ASK, "responses": [SAY, "2"], "answer": 2},
+        "prompt-completion",
+        Example(user(ASK), (SAY, "2"), (), "2"),
+    ),
+    (
+        "several rejected",
+        {"prompt": ASK, "chosen": SAY, "rejected": ["3", "4"]},
+        "preference",
+        Example(user(ASK), (SAY,), ("3", "4")),
+    ),
+    (
+        "TRL prompt only",
+        {"prompt": ASK_TURN, "id": "7", "n": 3},
+        "prompt-only",
+        Example(user(ASK)),
+    ),
+    (
+        "Guanaco",
+        {"text": f"### Human: {ASK}### Assistant: no\n### Human: {MORE} ### Assistant: {SAY}"},
+        "text",
+        Example((*user(ASK), Message("assistant", "no"), *user(MORE)), (SAY,)),
+    ),
+    (
+        "ChatML written out",
+        {
+            "text": f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n{ASK}<|im_end|>\n"
+            f"<|im_start|>assistant\n{SAY}<|im_end|>\n"
+        },
+        "text",
+        Example(CHAT_PROMPT[:2], (SAY,)),
+    ),
+    (
+        "Alpaca written out",
+        {
+            "text": f"{SYSTEM}\n\n### Instruction:\nAdd.\n\n### Input:\n1 and 1\n\n### Response:\n{SAY}"
+        },
+        "text",
+        Example((CHAT_PROMPT[0], *user("Add.\n\n1 and 1")), (SAY,)),
+    ),
+    (
         "official GFT",
         {
             "data_source": "numina",
@@ -236,7 +301,8 @@ def test_convention(tmp_path: Path, row: dict[str, object], name: str, expected:
 
 
 def test_every_format_has_a_convention_here() -> None:
-    assert {convention[2] for convention in CONVENTIONS} | {"gsm8k"} == set(FORMATS)
+    named = {convention[2] for convention in CONVENTIONS}
+    assert named | {"gsm8k", "oasst"} == set(FORMATS)
 
 
 def test_gsm8k() -> None:
@@ -323,11 +389,14 @@ def test_parquet(tmp_path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    row = {"conversations": SHAREGPT[1:3], "other": [1]}
-    parquet.write_table(pyarrow.Table.from_pylist([row] * 1500), tmp_path / "chat.parquet")
+    rows = [
+        {"conversations": [{"from": "human", "value": f"{n}?"}, SHAREGPT[2]], "other": [1]}
+        for n in range(1, 1501)
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "chat.parquet")
     loaded = load_examples(tmp_path / "chat.parquet")
     assert loaded.rows_read == 1500 and loaded.recognised.unused == ("other",)
-    assert loaded.examples[-1] == Example(user(ASK), (SAY,), row=1500)
+    assert loaded.examples[-1] == Example(user("1500?"), (SAY,), row=1500)
 
 
 def test_names_decide_before_values(tmp_path: Path) -> None:

@@ -1,20 +1,34 @@
-"""Every loss against worked arithmetic, a literal float64 version of its formula, and the identities
-of the paper."""
+"""Every loss against worked arithmetic, a literal float64 version of its formula, and the paper's
+identities."""
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
 
-from gft_lite.config import METHOD_CONFIGS, GftMethod, GrpoMethod
+from gft_lite.config import (
+    METHOD_CONFIGS,
+    AsftMethod,
+    ChordMethod,
+    GftMethod,
+    GrpoMethod,
+    LuffyMethod,
+    PsftMethod,
+)
 from gft_lite.methods import METHODS, LossInputs
+from gft_lite.methods.asft import asft_loss
+from gft_lite.methods.chord import chord_loss, cosine_mu, phi_weight
 from gft_lite.methods.dft import dft_loss
 from gft_lite.methods.gft import gft_loss, rectified_coefficient
 from gft_lite.methods.grpo import grpo_loss
 from gft_lite.methods.kl import k3
+from gft_lite.methods.luffy import luffy_loss
+from gft_lite.methods.psft import psft_loss
 from gft_lite.methods.sft import sft_loss
+from gft_lite.models.logps import chunked_logps
 
 LOGPS = torch.tensor([[0.5, 0.05]], dtype=torch.float64).log()
 
@@ -52,41 +66,103 @@ def test_grpo_golden() -> None:
     assert grpo_loss(logps, old, torch.tensor([-1.0]), 0.2).item() == pytest.approx(1.5)
 
 
+def test_asft_golden() -> None:
+    """p = .5, KL = .2, λ = .05: .5·0.693147 + .05·.2 = 0.356574."""
+    loss = asft_loss(torch.tensor([[0.5]]).log(), torch.tensor([[0.2]]), 0.05)
+    assert loss.item() == pytest.approx(0.356574, abs=1e-6)
+
+
+def test_psft_golden() -> None:
+    """p_old = .5. p = .7: r = 1.4, clipped at 1.28 → −1.28. p = .3: r = .6 < .8 → −.6, the min."""
+    old = torch.tensor([[0.5, 0.5]]).log()
+    loss = psft_loss(torch.tensor([[0.7, 0.3]]).log(), old, 0.2, 0.28)
+    assert loss.tolist()[0] == pytest.approx([-1.28, -0.6])
+
+
+def test_luffy_golden() -> None:
+    """A = 2, γ = .1. Demonstration, p = .4: −2·.4/.5 = −1.6. Own, p = .6, p_old = .4: −2·1.5."""
+    logps, old = torch.tensor([[0.4], [0.6]]).log(), torch.tensor([[0.4], [0.4]]).log()
+    own = torch.tensor([[False], [True]])
+    loss = luffy_loss(logps, old, torch.tensor([2.0, 2.0]), own, 0.1)
+    assert loss.flatten().tolist() == pytest.approx([-1.6, -3.0])
+
+
+def test_chord_golden() -> None:
+    """μ = .1. Expert, p = .4: .1·(.4·.6)·0.916291 = 0.021991; without φ .1·0.916291 = 0.0916291.
+    Own, p = p_old = .4, A = −1: .9·1 = .9."""
+    logps = torch.tensor([[0.4], [0.4]]).log()
+    own, ones = torch.tensor([[False], [True]]), torch.tensor([1.0, -1.0])
+    phi = chord_loss(logps, logps, ones, own, 0.1, 0.2, phi=True)
+    plain = chord_loss(logps, logps, ones, own, 0.1, 0.2, phi=False)
+    assert phi.flatten().tolist() == pytest.approx([0.021991, 0.9], abs=1e-6)
+    assert plain.flatten().tolist() == pytest.approx([0.0916291, 0.9], abs=1e-6)
+    assert phi_weight(torch.tensor([0.5]).log()).item() == pytest.approx(0.25)
+
+
+def test_chord_mu_falls_by_a_cosine() -> None:
+    """0.9 at the start, 0.05 at the end, (0.9 + 0.05)/2 = 0.475 half way."""
+    found = [cosine_mu(progress, 0.9, 0.05) for progress in (0.0, 0.5, 1.0)]
+    assert found == pytest.approx([0.9, 0.475, 0.05])
+
+
 def test_k3_golden() -> None:
     """π = .5, π_ref = .25: r = ln .5; .5 + 0.693147 − 1 = 0.193147."""
     value = k3(torch.tensor([0.5]).log(), torch.tensor([0.25]).log())
     assert value.item() == pytest.approx(0.193147, abs=1e-6)
 
 
-# --- against slow, literal versions -------------------------------------------------------------
+# --- against slow, literal versions: dL/dp of one token -----------------------------------------
 
 
-def literal_sft(p: float, _old: float, _ref: float, _a: float) -> float:
-    return -1 / p
+class Token(NamedTuple):
+    """Probability now, when sampled, under the reference; advantage; sampled by the policy."""
+
+    p: float
+    old: float
+    ref: float
+    a: float
+    own: bool
 
 
-def literal_dft(p: float, _old: float, _ref: float, _a: float) -> float:
-    return -p / p
+def literal_k3(t: Token) -> float:
+    """d/dp [ref/p − ln(ref/p) − 1]."""
+    return -t.ref / t.p**2 + 1 / t.p
 
 
-def literal_gft(p: float, _old: float, ref: float, a: float) -> float:
-    tau, beta = 0.3, 0.05
-    coefficient = p if p < tau else 1.0
-    return -a * coefficient / p + beta * (-ref / p**2 + 1 / p)
+def literal_clipped(t: Token, low: float, high: float) -> float:
+    """d/dp of −min(r·a, clip(r)·a): nothing where the clipped side is the smaller."""
+    ratio = t.p / t.old
+    clipped = (t.a > 0 and ratio > 1 + high) or (t.a < 0 and ratio < 1 - low)
+    return 0.0 if clipped else -t.a / t.old
 
 
-def literal_grpo(p: float, old: float, ref: float, a: float) -> float:
-    clip, beta = 0.2, 0.05
-    ratio = p / old
-    clipped = (a > 0 and ratio > 1 + clip) or (a < 0 and ratio < 1 - clip)
-    return (0.0 if clipped else -a / old) + beta * (-ref / p**2 + 1 / p)
+def literal_gft(t: Token) -> float:
+    coefficient = t.p if t.p < 0.3 else 1.0
+    return -t.a * coefficient / t.p + 0.05 * literal_k3(t)
 
 
-LITERAL: dict[str, tuple[object, Callable[[float, float, float, float], float]]] = {
-    "sft": (METHOD_CONFIGS["sft"](), literal_sft),
-    "dft": (METHOD_CONFIGS["dft"](), literal_dft),
+def literal_luffy(t: Token) -> float:
+    """f = p/(p + γ): f' = γ/(p + γ)²."""
+    return -t.a / t.old if t.own else -t.a * 0.1 / (t.p + 0.1) ** 2
+
+
+def literal_chord(t: Token) -> float:
+    expert = -t.p * (1 - t.p) / t.p
+    return 0.7 * literal_clipped(t, 0.2, 0.2) if t.own else 0.3 * expert
+
+
+LITERAL: dict[str, tuple[object, Callable[[Token], float]]] = {
+    "sft": (METHOD_CONFIGS["sft"](), lambda t: -1 / t.p),
+    "dft": (METHOD_CONFIGS["dft"](), lambda t: -t.p / t.p),
+    "asft": (AsftMethod(kl_coef=0.05), lambda t: -t.p / t.p),  # its KL term has its own test
+    "psft": (PsftMethod(), lambda t: literal_clipped(t._replace(a=1.0), 0.2, 0.28)),
+    "grpo": (
+        GrpoMethod(clip=0.2, kl_coef=0.05),
+        lambda t: literal_clipped(t, 0.2, 0.2) + 0.05 * literal_k3(t),
+    ),
+    "luffy": (LuffyMethod(gamma=0.1), literal_luffy),
+    "chord": (ChordMethod(mu=0.3), literal_chord),
     "gft": (GftMethod(tau=0.3, kl_coef=0.05), literal_gft),
-    "grpo": (GrpoMethod(clip=0.2, kl_coef=0.05), literal_grpo),
 }
 
 
@@ -104,8 +180,16 @@ def test_gradient_equals_the_literal_derivative(name: str) -> None:
     old = (probs * (0.5 + torch.rand(rows, width, generator=generator))).detach()
     ref = (probs * (0.5 + torch.rand(rows, width, generator=generator))).detach()
 
+    own = torch.tensor([[True], [False], [True], [False], [True]])
     config, literal = LITERAL[name]
-    inputs = LossInputs(probs.log(), advantages.unsqueeze(-1), ref.log(), old.log())
+    inputs = LossInputs(
+        logps=probs.log(),
+        advantages=advantages.unsqueeze(-1),
+        own=own,
+        ref_logps=ref.log(),
+        old_logps=old.log(),
+        ref_kl=torch.zeros_like(probs),
+    )
     loss = METHODS[name].loss(config, inputs)
     (got,) = torch.autograd.grad((loss * mask).sum() / mask.sum(), logits, retain_graph=True)
 
@@ -113,11 +197,38 @@ def test_gradient_equals_the_literal_derivative(name: str) -> None:
     for i in range(rows):
         for t in range(width):
             if mask[i, t]:
-                p, o, r = probs[i, t].item(), old[i, t].item(), ref[i, t].item()
-                slopes[i, t] = literal(p, o, r, float(advantages[i])) / float(mask.sum())
+                token = Token(
+                    probs[i, t].item(),
+                    old[i, t].item(),
+                    ref[i, t].item(),
+                    advantages[i].item(),
+                    bool(own[i, 0]),
+                )
+                slopes[i, t] = literal(token) / mask.sum().item()
     (wanted,) = torch.autograd.grad(probs, logits, grad_outputs=slopes)
     assert torch.linalg.norm(got - wanted) <= 1e-6 * torch.linalg.norm(wanted)
     assert got[~mask].abs().max() == 0
+
+
+def test_asft_kl_gradient_equals_the_literal_derivative() -> None:
+    """∂KL(q ‖ softmax(z))/∂z = softmax(z) − q, through the chunked head."""
+    generator = torch.Generator().manual_seed(0)
+    head = torch.nn.Linear(6, 11, bias=False, dtype=torch.float64)
+    hidden = torch.randn(9, 6, generator=generator, dtype=torch.float64).requires_grad_()
+    ref = torch.randn(9, 6, generator=generator, dtype=torch.float64)
+    ids = torch.randint(11, (9,), generator=generator)
+    found = chunked_logps(hidden, ids, head, 11, chunk_elements=33, ref_states=ref)
+    assert found.ref_kl is not None
+    loss = asft_loss(found.logps, found.ref_kl, 0.07).sum()
+    (got,) = torch.autograd.grad(loss, hidden)
+
+    p, q = head(hidden).softmax(-1), head(ref).softmax(-1)
+    chosen = p.gather(-1, ids[:, None])
+    one_hot = torch.nn.functional.one_hot(ids, 11)
+    slope = -chosen * (one_hot - p) + 0.07 * (p - q)
+    wanted = slope @ head.weight
+    assert torch.linalg.norm(got - wanted) <= 1e-6 * torch.linalg.norm(wanted)
+    assert (found.ref_kl >= 0).all()
 
 
 # --- identities ---------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ from gft_lite.models import Policy, Sampling, load_policy
 from gft_lite.models.logps import chunked_logps
 from gft_lite.types import Message, ModelError, Response
 
-ASK = (Message("user", "Ben has 3 coins and finds 4 more coins. How many coins does Ben have now?"),)
+ASK = (
+    Message("user", "Ben has 3 coins and finds 4 more coins. How many coins does Ben have now?"),
+)
 
 
 def sequences(policy: Policy) -> list[TokenSequence]:
@@ -100,9 +102,7 @@ def test_sampling_is_at_temperature_one_without_cuts(policy: Policy) -> None:
         probs = policy.model(torch.tensor([ids])).logits[0, -1].softmax(-1)
     torch.manual_seed(0)
     drawn = policy.generate([ids] * 2000, Sampling(1), 500)
-    counts = torch.bincount(
-        torch.tensor([g.token_ids[0] for g in drawn]), minlength=probs.numel()
-    )
+    counts = torch.bincount(torch.tensor([g.token_ids[0] for g in drawn]), minlength=probs.numel())
     assert (counts / 2000 - probs).abs().max() < 0.05
 
 
@@ -201,9 +201,7 @@ def test_bad_model_and_adapter_folders(tmp_path: Path, policy: Policy) -> None:
         load_policy(ModelConfig(name="tiny", adapter=str(tmp_path / "a")), None)
 
 
-def test_adapter_of_another_base_is_refused_with_both_names(
-    policy: Policy, tmp_path: Path
-) -> None:
+def test_adapter_of_another_base_is_refused_with_both_names(policy: Policy, tmp_path: Path) -> None:
     policy.name = "owner/other"
     policy.save_adapter(tmp_path / "a")
     with pytest.raises(ModelError, match=r"owner/other.*tiny"):

@@ -13,9 +13,10 @@ from torch import Tensor
 from gft_lite.batching import collate
 from gft_lite.config import LoraConfig, ModelConfig, RunConfig
 from gft_lite.models import Policy, load_policy
+from gft_lite.optimizer import learning_rate
 from gft_lite.prepare import prepare
 from gft_lite.runs import RunDir
-from gft_lite.trainer import Trainer, learning_rate
+from gft_lite.trainer import Trainer
 from gft_lite.types import RunError
 from gft_lite.worker import resume, train, train_iter
 
@@ -46,12 +47,13 @@ def gradient_of_a_step(config: RunConfig, path: Path) -> tuple[Tensor, Trainer]:
     return caught[0], trainer
 
 
-@pytest.mark.parametrize("method", ["sft", "dft", "gft", "grpo"])
+@pytest.mark.parametrize("method", ["sft", "dft", "asft", "psft", "grpo", "luffy", "chord", "gft"])
 def test_micro_batches_of_one_equal_one_batch(
     small_config: MakeConfig, tmp_path: Path, method: str
 ) -> None:
     base = [f"method.name={method}", "train.prompts_per_step=8"]
-    base += ["reward=length", "reward.max_chars=20"] if method == "grpo" else []
+    if method in ("grpo", "luffy", "chord"):  # a reward with contrast among self answers
+        base += ["reward=length", "reward.max_chars=20"]
     one, _ = gradient_of_a_step(
         small_config(*base, "train.micro_batch_tokens=16"), tmp_path / "one"
     )
@@ -68,8 +70,8 @@ def test_skipping_zero_advantages_is_exact(small_config: MakeConfig, tmp_path: P
     config = small_config("train.prompts_per_step=8", "group.teacher=0", "group.expert=1")
     caught, trainer = gradient_of_a_step(config, tmp_path / "run")
     policy = trainer.policy
-    trainer.step = 0
-    built, sequences = trainer._rollout()[0]
+    data = trainer.rollout.draw(0)[0]
+    built, sequences = data.built, data.sequences
     assert any(s.advantage == 0 for s in sequences), "the test needs a degenerate group"
     assert any(s.advantage != 0 for s in sequences)
     batch = collate(sequences, policy.tokenizer.pad_token_id)
@@ -179,7 +181,7 @@ def test_grpo_ratio_starts_at_one_and_moves(small_config: MakeConfig, tmp_path: 
         "train.learning_rate=0.003",
     )
     trainer = make_trainer(config, tmp_path / "run")
-    trainer._pending = trainer._rollout()
+    trainer._pending = trainer.rollout.draw(0)
     later = trainer._pending[1].sequences
     assert all(s.old_logps is not None and len(s.old_logps) == len(s.response_ids) for s in later)
     batch = collate(later, 0)

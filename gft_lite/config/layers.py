@@ -10,15 +10,19 @@ import difflib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
-from gft_lite.config.schema import METHOD_CONFIGS, RunConfig
+from gft_lite.config.methods import METHOD_CONFIGS
+from gft_lite.config.schema import RunConfig
 from gft_lite.types import ConfigError
 
 PACKAGE = Path(__file__).parent.parent
+DEFAULT_METHOD = RunConfig().method.name
 
 
 def preset_dir() -> Path:
@@ -63,7 +67,8 @@ def load_config(
         ConfigError: a file, key or value that is wrong.
     """
     from_file = _read_yaml(Path(path)) if path is not None else {}
-    preset = preset or from_file.pop("preset", None)
+    named = from_file.pop("preset", None)
+    preset = preset or named
     layers = [load_preset(preset)] if preset else []
     layers += [from_file, *(parse_override(text) for text in overrides)]
     merged: dict[str, Any] = {}
@@ -79,13 +84,18 @@ def config_from_dict(values: Mapping[str, Any], *, where: str = "configuration")
     method = values.get("method")
     if isinstance(method, str):
         values["method"] = {"name": method}
-    elif isinstance(method, Mapping) and "name" not in method:
-        values["method"] = {"name": "gft", **method}
+    elif isinstance(method, Mapping):
+        values["method"] = {"name": DEFAULT_METHOD, **method}
+    reward = values.get("reward")
+    if isinstance(reward, Mapping) and reward.keys() == {"name"}:
+        values["reward"] = reward["name"]
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_explain(problem) for problem in error.errors())
-        raise ConfigError(f"{where}: {problems}") from None
+        problems: dict[str, str] = {}
+        for problem in error.errors():  # a union complains once a member: one sentence a key
+            problems.setdefault(_key(problem["loc"]), _explain(problem))
+        raise ConfigError(f"{where}: {'; '.join(problems.values())}") from None
 
 
 def parse_override(text: str) -> dict[str, Any]:
@@ -114,6 +124,8 @@ def _merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]
         if key in ("method", "reward"):
             value = {"name": value} if isinstance(value, str) else value
             below = {"name": below} if isinstance(below, str) else below
+            if key == "method" and isinstance(below, Mapping):
+                below = {"name": DEFAULT_METHOD, **below}
             if isinstance(value, Mapping) and isinstance(below, Mapping):
                 # another choice starts from its own defaults, not with its predecessor's options
                 another = "name" in value and value["name"] != below.get("name")
@@ -147,19 +159,65 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _explain(problem: Mapping[str, Any]) -> str:
-    # the second place of a method's location is the name of the method, which is no key
-    loc = [str(p) for i, p in enumerate(problem["loc"]) if not (i == 1 and p in METHOD_CONFIGS)]
-    key = ".".join(loc)
-    if problem["type"] == "extra_forbidden":
-        known = _known_keys(problem["loc"][:-1])
-        return f"unknown key {key!r}{_nearest(loc[-1], known)}"
-    if problem["type"] == "value_error":
+    kind, loc, given = problem["type"], problem["loc"], problem["input"]
+    key = _key(loc)
+    if kind == "extra_forbidden":
+        return f"unknown key {key!r}{_nearest(str(loc[-1]), _known_keys(loc[:-1]))}"
+    if kind == "value_error":
         return str(problem["msg"]).removeprefix("Value error, ")
-    if problem["type"].startswith("union_tag"):
-        names = sorted(METHOD_CONFIGS)
-        given = problem["input"].get("name") if isinstance(problem["input"], Mapping) else None
-        return f"unknown method {given!r}{_nearest(str(given), names)}"
-    return f"{key}: {problem['msg'].lower()} (got {problem['input']!r})"
+    if kind.startswith("union_tag"):
+        name = given.get("name") if isinstance(given, Mapping) else given
+        return f"unknown method {name!r}{_nearest(str(name), sorted(METHOD_CONFIGS))}"
+    if kind in ("model_type", "model_attributes_type"):
+        return f"{key}: expected keys below it, as in `{key}: {{key: value}}` (got {given!r})"
+    if about := _choice(loc):
+        return f"{key}: {about} (got {given!r})"
+    return f"{key}: {_plain(str(problem['msg']))} (got {given!r})"
+
+
+def _fields(loc: tuple[Any, ...]) -> list[tuple[str, FieldInfo | None]]:
+    """The place of a problem as keys of the file, with their fields.
+
+    Pydantic puts two things into a location that are no keys: the name of the method, and the
+    member of a union of plain types that it tried last.
+    """
+    model: type[BaseModel] | None = RunConfig
+    found: list[tuple[str, FieldInfo | None]] = []
+    for part in loc:
+        if part in METHOD_CONFIGS and [key for key, _ in found] == ["method"]:
+            model = METHOD_CONFIGS[part]
+            continue
+        field = model.model_fields.get(str(part)) if model else None
+        found.append((str(part), field))
+        if _is_choice(field):
+            break
+        annotation: Any = field.annotation if field else None
+        section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        model = annotation if section else None
+    return found
+
+
+def _key(loc: tuple[Any, ...]) -> str:
+    return ".".join(key for key, _ in _fields(loc))
+
+
+def _is_choice(field: FieldInfo | None) -> bool:
+    """Whether a field takes one of several plain types."""
+    if field is None or field.discriminator is not None:
+        return False
+    union = get_origin(field.annotation) in (Union, UnionType)
+    return union and type(None) not in get_args(field.annotation)
+
+
+def _choice(loc: tuple[Any, ...]) -> str:
+    """What such a field may hold, in the words of the schema."""
+    field = _fields(loc)[-1][1] if loc else None
+    return _plain(field.description or "") if field and _is_choice(field) else ""
+
+
+def _plain(sentence: str) -> str:
+    """The sentence as a part of another one."""
+    return sentence[:1].lower() + sentence[1:].rstrip(".")
 
 
 def _known_keys(loc: tuple[Any, ...]) -> list[str]:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from gft_lite.types import Source
+from gft_lite.config.methods import GftMethod, MethodConfig
+from gft_lite.config.section import Section
 
 EMBEDDED_MODEL = "tiny"
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
-    )
+UNSAFE_BREAKS = frozenset("\x85\u2028\u2029")  # PyYAML writes them bare and reads a space
 
 
 class ModelConfig(Section):
@@ -51,7 +47,7 @@ class LoraConfig(Section):
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout on the adapter's input. Zero keeps log-probs of rollout and training equal."""
     targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
-    """Module names that get an adapter."""
+    """`all-linear`, or a list of the names of the modules that get an adapter."""
 
 
 class DataConfig(Section):
@@ -61,7 +57,7 @@ class DataConfig(Section):
     """File, hub name, or `embedded:NAME`. Needed unless the embedded model is used."""
     format: str = "auto"
     """Format name, or `auto` to recognise it."""
-    columns: dict[str, str] = {}
+    columns: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """Canonical field → column of the file, where recognition needs help."""
     split: str = "train"
     """Split of a hub data set."""
@@ -103,77 +99,6 @@ class GroupConfig(Section):
     """How often `resample` draws again before it leaves the group out."""
     anchor_expert: bool = False
     """Give the expert the best reward of the group instead of what it earned."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=True
-    )
-
-
-class MethodSection(Section):
-    """What every method says of itself before torch is loaded.
-
-    sources: the responses it trains on. rewarded: advantages come from the group's rewards.
-    """
-
-    sources: ClassVar[tuple[Source, ...]]
-    rewarded: ClassVar[bool]
-
-
-class SftMethod(MethodSection):
-    """Supervised fine-tuning: −log π on the expert."""
-
-    sources = ("expert",)
-    rewarded = False
-
-    name: Literal["sft"] = "sft"
-
-
-class DftMethod(MethodSection):
-    """Dynamic fine-tuning, arXiv 2508.05629: −sg(π)·log π on the expert."""
-
-    sources = ("expert",)
-    rewarded = False
-
-    name: Literal["dft"] = "dft"
-
-
-class GftMethod(MethodSection):
-    """Group fine-tuning, arXiv 2604.14258: −A·C(π)·log π over the mixed group."""
-
-    sources = ("expert", "teacher", "self")
-    rewarded = True
-
-    name: Literal["gft"] = "gft"
-    tau: float = Field(0.1, ge=0)
-    """Tokens below this probability are weighted by their probability (eq. 5); 0 is off."""
-    kl_coef: float = Field(0.0, ge=0)
-    """Weight of the k3 KL to the reference policy; 0 is off, as in the paper."""
-
-
-class GrpoMethod(MethodSection):
-    """Group relative policy optimisation, arXiv 2402.03300, on self answers only."""
-
-    sources = ("self",)
-    rewarded = True
-
-    name: Literal["grpo"] = "grpo"
-    clip: float = Field(0.2, gt=0)
-    """The ratio to the sampling policy is clipped to 1 ± this."""
-    kl_coef: float = Field(0.0, ge=0)
-    """Weight of the k3 KL to the reference policy."""
-
-
-MethodConfig = Annotated[
-    SftMethod | DftMethod | GftMethod | GrpoMethod, Field(discriminator="name")
-]
-
-
-METHOD_CONFIGS: dict[str, type[MethodSection]] = {
-    "sft": SftMethod,
-    "dft": DftMethod,
-    "gft": GftMethod,
-    "grpo": GrpoMethod,
-}
 
 
 class TrainConfig(Section):
@@ -219,8 +144,10 @@ class EvalConfig(Section):
 
     every: int = Field(0, ge=0)
     """Steps between greedy evaluations on `data.eval_path`; 0: only at the end."""
-    examples: int = Field(100, ge=1)
-    """Held-out examples used, from the top of the file."""
+    examples: int = Field(200, ge=1)
+    """Held-out examples used at the end, from the top of the file."""
+    quick_examples: int = Field(50, ge=1)
+    """Held-out examples used during training, for the curve."""
     k: int = Field(8, ge=1)
     """Sampled answers a prompt for mean@k and pass@k."""
     temperature: float = Field(1.0, gt=0)
@@ -261,4 +188,7 @@ class RunConfig(Section):
 
     def to_yaml(self) -> str:
         """The resolved configuration as YAML."""
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        if UNSAFE_BREAKS.isdisjoint(text):
+            return text
+        return yaml.safe_dump(self.to_dict(), sort_keys=False)

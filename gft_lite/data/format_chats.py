@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gft_lite.data.format_pairs import last_reply, with_system
+from gft_lite.data.format_pairs import last_reply, replies, with_system
 from gft_lite.data.rows import Fields, RowError
 from gft_lite.data.values import answer, first_present, is_turns, prompt, turns
 from gft_lite.types import Example
@@ -41,7 +41,7 @@ def preference(row: Fields) -> Example:
     prompt; else the prompt has its own column.
     """
     before, chosen = last_reply(row, "chosen")
-    before_rejected, rejected = last_reply(row, "rejected")
+    before_rejected, rejected = replies(row, "rejected")
     if before and before_rejected and before != before_rejected:
         raise RowError(
             "rejected", "answers another prompt than 'chosen'", before_rejected[-1].content
@@ -52,7 +52,7 @@ def preference(row: Fields) -> Example:
             reason = "is missing, and 'chosen' holds only the response; add the prompt's column"
             raise RowError("prompt", reason)
         before = prompt(row, column)
-    return Example(with_system(row, before), (chosen,), (rejected,), answer(row, "answer"))
+    return Example(with_system(row, before), (chosen,), rejected, answer(row, "answer"))
 
 
 def has_turns(row: Fields, columns: tuple[str, ...]) -> bool:

@@ -22,9 +22,19 @@ from gft_lite.data.values import (
 from gft_lite.types import Example, Message
 
 PROMPTS = ("prompt", "question", "problem", "query")
-COMPLETIONS = ("completion", "response")
+COMPLETIONS = ("completion", "response", "completions", "responses")
+TEACHERS = ("teachers", "generations")
 REFERENCES = ("ground_truth", "final_answer")
 SHORT_ANSWER_CHARACTERS = 64
+ANSWERING = (
+    *("expert", "answer", "output", "solution", "chosen", "rejected"),
+    *(*COMPLETIONS, *TEACHERS, *REFERENCES),
+)
+DESCRIPTIONS = (
+    *("id", "uuid", "index", "source", "data_source", "dataset", "category", "type", "task"),
+    *("level", "difficulty", "subject", "topic", "ability", "split", "url", "language", "lang"),
+    *("license", "tags", "tools", "extra_info"),
+)
 
 CALCULATOR = re.compile(r"<<[^\n]*?>>")
 
@@ -49,6 +59,20 @@ def last_reply(row: Fields, column: str) -> tuple[tuple[Message, ...], str]:
     if not messages or messages[-1].role != "assistant":
         raise RowError(column, "does not end with a turn of the assistant", row.get(column))
     return messages[:-1], messages[-1].content
+
+
+def replies(row: Fields, column: str) -> tuple[tuple[Message, ...], tuple[str, ...]]:
+    """As `last_reply`, for one completion or a list of them."""
+    value = row.get(column)
+    if isinstance(value, (list, tuple)) and value and not is_turns(value):
+        return (), texts(row, column)
+    before, reply = last_reply(row, column)
+    return before, (reply,)
+
+
+def teachers(row: Fields) -> tuple[str, ...]:
+    """Other responses that came with a row; they must earn their reward."""
+    return listed_texts(row, first_present(row, TEACHERS))
 
 
 def canonical(row: Fields) -> Example:
@@ -91,7 +115,7 @@ def gsm8k(row: Fields) -> Example:
     if not head.strip() or not final:
         missing = "after" if not final else "before"
         raise RowError("answer", f"has nothing {missing} '####'", worked)
-    return Example(prompt(row, "question"), (worked,), (), final)
+    return Example(prompt(row, "question"), (worked,), teachers(row), final)
 
 
 def solution(row: Fields) -> Example:
@@ -101,15 +125,16 @@ def solution(row: Fields) -> Example:
     return Example(
         prompt=with_system(row, prompt(row, column)),
         experts=(worked,),
+        teachers=teachers(row),
         answer=answer(row, "answer") or boxed(worked),
     )
 
 
 def completion(row: Fields) -> Example:
-    """A prompt and its completion, as text or as turns; `answer` if there."""
-    before, reply = last_reply(row, first_present(row, COMPLETIONS))
-    asked = prompt(row, first_present(row, PROMPTS))
-    return Example(with_system(row, asked + before), (reply,), (), answer(row, "answer"))
+    """A prompt and its completion or completions, as text or as turns; `answer` if there."""
+    before, experts = replies(row, first_present(row, COMPLETIONS))
+    asked = with_system(row, prompt(row, first_present(row, PROMPTS)) + before)
+    return Example(asked, experts, teachers(row), answer(row, "answer"))
 
 
 def alpaca(row: Fields) -> Example:
@@ -117,8 +142,9 @@ def alpaca(row: Fields) -> Example:
     asked = text(row, "instruction")
     extra = optional_text(row, first_present(row, ("input", "context")))
     messages = (Message("user", f"{asked}\n\n{extra}" if extra else asked),)
-    expert = text(row, first_present(row, ("output", "response")))
-    return Example(system_turns(row) + messages, (expert,), (), answer(row, "answer"))
+    experts = replies(row, first_present(row, ("output", "response")))[1]
+    asked_all = system_turns(row) + messages
+    return Example(asked_all, experts, teachers(row), answer(row, "answer"))
 
 
 def question_answer(row: Fields) -> Example:
@@ -128,7 +154,13 @@ def question_answer(row: Fields) -> Example:
     if reference is None:
         raise RowError(column, "is missing or empty")
     asked = prompt(row, first_present(row, PROMPTS))
-    return Example(with_system(row, asked), answer=reference)
+    return Example(with_system(row, asked), teachers=teachers(row), answer=reference)
+
+
+def prompt_only(row: Fields) -> Example:
+    """A prompt and nothing else: for rewards that need no answer, and for `data distill`."""
+    asked = prompt(row, first_present(row, (*PROMPTS, "instruction")))
+    return Example(with_system(row, asked))
 
 
 def question_prose(row: Fields) -> Example:
@@ -136,7 +168,16 @@ def question_prose(row: Fields) -> Example:
     worked = checked(row.get("answer"), "answer")
     reference = answer(row, first_present(row, REFERENCES)) or boxed(worked)
     asked = prompt(row, first_present(row, PROMPTS))
-    return Example(with_system(row, asked), (worked,), (), reference)
+    return Example(with_system(row, asked), (worked,), teachers(row), reference)
+
+
+def has_only_prompt(row: Fields) -> bool:
+    """Beside the prompt there is only what describes it."""
+    known = (*PROMPTS, "instruction", "system", *DESCRIPTIONS)
+    return all(
+        name in known or (name not in ANSWERING and not isinstance(value, (str, list, dict)))
+        for name, value in row.items()
+    )
 
 
 def has_final_mark(row: Fields) -> bool:

@@ -9,18 +9,23 @@ which others it uses, what its values look like, and how a row becomes an Exampl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from gft_lite.data import format_chats as chats
 from gft_lite.data import format_pairs as pairs
-from gft_lite.data.rows import Fields
+from gft_lite.data import format_text, threads
+from gft_lite.data.rows import Fields, Record
 from gft_lite.types import Example
 
 
 @dataclass(frozen=True)
 class Format:
-    """A convention: its columns, its reader, how its values look (`fits`; in words `evidence`)."""
+    """A convention: its columns, its reader, how its values look (`fits`; in words `evidence`).
+
+    `strict`: it is no candidate where less than half of the rows fit. `bare`: a prompt alone will
+    do. `assemble` makes records of several rows each, where one row is not yet an example.
+    """
 
     meaning: str
     needs: tuple[tuple[str, ...], ...]
@@ -28,6 +33,9 @@ class Format:
     uses: tuple[str, ...] = ()
     fits: Callable[[Fields], bool] = lambda row: True
     evidence: str = "values in these columns"
+    strict: bool = False
+    bare: bool = False
+    assemble: Callable[[Iterable[Record]], Iterator[Record]] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -78,12 +86,13 @@ FORMATS: dict[str, Format] = {
         "instruction and input → prompt, output → expert",
         needs=(("instruction",), ("output", "response")),
         read=pairs.alpaca,
-        uses=("input", "context", "system", "answer"),
+        uses=("input", "context", "system", "answer", *pairs.TEACHERS),
     ),
     "gsm8k": Format(
         "question → prompt, answer without <<…>> → expert, what follows #### → answer",
         needs=(("question",), ("answer",)),
         read=pairs.gsm8k,
+        uses=pairs.TEACHERS,
         fits=pairs.has_final_mark,
         evidence="'####' in 'answer'",
     ),
@@ -91,19 +100,19 @@ FORMATS: dict[str, Format] = {
         "solution → expert, 'answer' or the last \\boxed{} of the solution → answer",
         needs=(("problem", "question", "prompt"), ("solution",)),
         read=pairs.solution,
-        uses=("answer", "system"),
+        uses=("answer", "system", *pairs.TEACHERS),
     ),
     "prompt-completion": Format(
         "completion → expert",
         needs=(pairs.PROMPTS, pairs.COMPLETIONS),
         read=pairs.completion,
-        uses=("system", "answer"),
+        uses=("system", "answer", *pairs.TEACHERS),
     ),
     "question-answer": Format(
         "the short answer → answer; no expert",
         needs=(pairs.PROMPTS, ("answer", *pairs.REFERENCES)),
         read=pairs.question_answer,
-        uses=("system",),
+        uses=("system", *pairs.TEACHERS),
         fits=pairs.has_short_answer,
         evidence="short answers",
     ),
@@ -111,8 +120,36 @@ FORMATS: dict[str, Format] = {
         "the long answer → expert, its last \\boxed{}, if any → answer",
         needs=(pairs.PROMPTS, ("answer",)),
         read=pairs.question_prose,
-        uses=("system", *pairs.REFERENCES),
+        uses=("system", *pairs.REFERENCES, *pairs.TEACHERS),
         fits=pairs.has_long_answer,
         evidence="answers of several words or lines",
+    ),
+    "oasst": Format(
+        "each answered message of the prompter → prompt with all turns before it, its best-ranked "
+        "reply → expert, the other replies → teachers",
+        needs=threads.NEEDS,
+        read=pairs.canonical,
+        uses=("rank", "deleted"),
+        assemble=threads.assembled,
+    ),
+    "text": Format(
+        "the last turn written out in 'text' → expert, the turns before → prompt",
+        needs=(("text",),),
+        read=format_text.rendered,
+        uses=("system", "answer"),
+        fits=format_text.has_marks,
+        evidence="marks of turns in 'text'",
+        strict=True,
+    ),
+    "prompt-only": Format(
+        "a prompt alone: for rewards that need no answer, and to be given responses by "
+        "`gft-lite data distill`",
+        needs=((*pairs.PROMPTS, "instruction"),),
+        read=pairs.prompt_only,
+        uses=("system",),
+        fits=pairs.has_only_prompt,
+        evidence="nothing beside the prompt but what describes it",
+        strict=True,
+        bare=True,
     ),
 }

@@ -1,22 +1,25 @@
 """A path or a hub name to Examples, in one pass: records → recognised format → examples.
 
-Every row ends as an Example or as a BadRow: rows_read == len(examples) + len(bad_rows), always.
+Every row ends in an example or as a BadRow. Rows with the same prompt and the same answer become
+one example with the responses of all of them, so that they form one group:
+rows_read == len(examples) + joined_rows + len(bad_rows), always.
 
-`columns` names the file's column for a field of the format: of the canonical one, or of `format`
-where that is given. A column named there is read as that field and as nothing else.
+`columns` says where a field of the format comes from (`mapping`): of the canonical one, or of
+`format` where that is given. A column named there is read as that field and as nothing else.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
-from gft_lite.data.formats import FORMATS
+from gft_lite.data.formats import FORMATS, Format
 from gft_lite.data.hub import is_hub_name, read_hub
-from gft_lite.data.readers import read_file
+from gft_lite.data.mapping import Origin, Said, numbered, read_origin, renamed
+from gft_lite.data.readers import Reading, read_path
 from gft_lite.data.recognise import (
     PEEK_ROWS,
     Recognition,
@@ -26,23 +29,30 @@ from gft_lite.data.recognise import (
     known_format,
     recognise,
 )
-from gft_lite.data.rows import BadRow, Fields, Record, RowError
+from gft_lite.data.rows import BadRow, JoinedRow, Record, RowError
 from gft_lite.data.sniff import READ_FORMATS
 from gft_lite.types import DataError, Example, Message
 
 SHOWN_BAD_ROWS = 5
+
+Item = Example | BadRow | JoinedRow
+Watch = Callable[[Record], None]
 
 NO_FORMAT = Recognition("none", "", "", "no row of it can be read", None, "", (), ())
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """The usable rows of a file, and what became of the others."""
+    """The usable rows of a file, and what became of the others.
+
+    `joined_rows` counts the rows whose responses went into the example of another row.
+    """
 
     examples: tuple[Example, ...]
     recognised: Recognition
     bad_rows: tuple[BadRow, ...]
     rows_read: int
+    joined_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,14 +61,14 @@ class Opened:
 
     name: str
     recognised: Recognition
-    rows: Iterator[Example | BadRow]
+    rows: Iterator[Item]
 
 
 def load_examples(
     path: str | os.PathLike[str],
     *,
     format: str = "auto",
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, Said] | None = None,
     limit: int | None = None,
     skip_bad_rows: bool = False,
     split: str = "train",
@@ -79,16 +89,37 @@ def load_examples(
         system_prompt=system_prompt,
     )
     examples: list[Example] = []
+    places: dict[int, int] = {}
     bad: list[BadRow] = []
+    joined = 0
     for item in opened.rows:
-        if isinstance(item, Example):
-            examples.append(item)
-        else:
+        if isinstance(item, BadRow):
             bad.append(item)
-    total = len(examples) + len(bad)
+        elif isinstance(item, JoinedRow):
+            joined += 1
+        elif (place := places.setdefault(group_key(item), len(examples))) < len(examples):
+            examples[place] = together(examples[place], item)
+            joined += 1
+        else:
+            examples.append(item)
+    total = len(examples) + joined + len(bad)
     if bad and (not skip_bad_rows or not examples):
         raise DataError(_bad_rows_message(opened, bad, total))
-    return Loaded(tuple(examples), opened.recognised, tuple(bad), total)
+    return Loaded(tuple(examples), opened.recognised, tuple(bad), total, joined)
+
+
+def group_key(example: Example) -> int:
+    """Equal for examples that form one group: same prompt, same answer."""
+    return hash((example.prompt, example.answer))
+
+
+def together(first: Example, other: Example) -> Example:
+    """The first example with the responses of both, each once."""
+    return replace(
+        first,
+        experts=tuple(dict.fromkeys((*first.experts, *other.experts))),
+        teachers=tuple(dict.fromkeys((*first.teachers, *other.teachers))),
+    )
 
 
 def _bad_rows_message(opened: Opened, bad: list[BadRow], total: int) -> str:
@@ -111,78 +142,94 @@ def open_rows(
     path: str | os.PathLike[str],
     *,
     format: str = "auto",
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, Said] | None = None,
     limit: int | None = None,
     split: str = "train",
     system_prompt: str | None = None,
+    watch: Watch | None = None,
 ) -> Opened:
-    """The recognised file and its rows as a stream; DataError for what concerns the whole file."""
+    """The recognised file and its rows as a stream; DataError for what concerns the whole file.
+
+    `watch` sees every record as it was read, before it becomes an example.
+    """
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}; give at least 1 row, or none to read all")
-    mapping = dict(columns or {})
     name = os.fspath(path)
     if not name:
         raise DataError(f"no file was named; give a path or a hub name ({READ_FORMATS})")
     key = None if format == "auto" else known_format(format)
-    if mapping and key is None:
+    if columns and key is None:
         key = "canonical"
-    if is_hub_name(name):
-        kind, records = "hub", read_hub(name, split)
-    else:
-        kind, records = read_file(Path(name))
-    records = islice(records, limit)
+    reading = (
+        Reading("hub", read_hub(name, split)) if is_hub_name(name) else read_path(Path(name), split)
+    )
+    kind = reading.kind
+    records: Iterator[Record] = islice(reading.records, limit)
     head = list(islice(records, PEEK_ROWS))
     if not head:
         raise DataError(f"{name}: holds no rows; give a file with at least one")
     peeked = [record.fields for record in head if record.bad is None]
+    there = columns_of(peeked)
+    named = {field: read_origin(said, there) for field, said in (columns or {}).items()}
+    taken = {column for origin in named.values() for column in origin.columns}
+    folded = {f: o for f, o in numbered(there, tuple(taken)).items() if f not in named}
+    mapping = named | folded
+    notes = (*reading.notes, *(f"{o.said} → {field}" for field, o in folded.items()))
     if not peeked:
         recognised = replace(NO_FORMAT, kind=kind)
     elif key is None:
-        recognised = recognise(peeked, name, kind)
+        recognised = recognise([renamed(fields, mapping) for fields in peeked], name, kind)
     else:
-        check_mapping(mapping, key, columns_of(peeked), name)
-        renamed = [rename(fields, mapping) for fields in peeked]
-        recognised = chosen(renamed, name, kind, key, mapping)
-    rows = _converted(chain(head, records), recognised, mapping, system_prompt, name)
-    return Opened(name, recognised, rows)
+        check_mapping(named, key, there, name)
+        recognised = chosen([renamed(f, mapping) for f in peeked], name, kind, key, named)
+    recognised = replace(recognised, notes=notes)
+    form = FORMATS.get(recognised.format)
+    records = _watched(chain(head, records), watch) if watch else chain(head, records)
+    if form and form.assemble:
+        records = form.assemble(records)
+    return Opened(name, recognised, _converted(records, form, mapping, system_prompt, name))
 
 
-def rename(fields: Fields, mapping: Mapping[str, str]) -> Fields:
-    """The fields with mapped columns under the format's own names."""
-    if not mapping:
-        return fields
-    kept = {name: value for name, value in fields.items() if name not in mapping.values()}
-    return kept | {field: fields.get(column) for field, column in mapping.items()}
+def _watched(records: Iterator[Record], watch: Watch) -> Iterator[Record]:
+    for record in records:
+        watch(record)
+        yield record
 
 
 def _converted(
     records: Iterator[Record],
-    recognised: Recognition,
-    mapping: Mapping[str, str],
+    form: Format | None,
+    mapping: Mapping[str, Origin],
     system_prompt: str | None,
     name: str,
-) -> Iterator[Example | BadRow]:
-    form = FORMATS.get(recognised.format)
+) -> Iterator[Item]:
     system = (Message("system", system_prompt),) if system_prompt else ()
     for record in records:
+        example: Example | None = None
         if record.bad is not None:
             yield record.bad
-            continue
-        if form is None:
+        elif form is None:
             raise DataError(
                 f"{name}: its first {PEEK_ROWS} rows are all broken, so its format cannot be told; "
                 "correct them, or name it with --map"
             )
-        try:
-            example = _finished(form.read(rename(record.fields, mapping)), system)
-        except RowError as error:
-            column = mapping.get(error.column, error.column) if error.column else None
-            yield BadRow(record.row, column, error.reason, error.quote)
         else:
-            yield replace(example, row=record.row)
+            try:
+                example = _finished(form.read(renamed(record.fields, mapping)), system, form.bare)
+            except RowError as error:
+                origin = mapping.get(error.column) if error.column else None
+                column = origin.said if origin else error.column
+                yield BadRow(record.row, column, error.reason, error.quote, record.place)
+            else:
+                yield replace(example, row=record.row)
+        for row in record.joined:
+            if example is not None:
+                yield JoinedRow(row, record.row)
+            else:
+                yield BadRow(row, None, f"belongs to row {record.row}, which cannot be used")
 
 
-def _finished(example: Example, system: tuple[Message, ...]) -> Example:
+def _finished(example: Example, system: tuple[Message, ...], bare: bool) -> Example:
     """The example with its system prompt; RowError where no model could be asked its prompt."""
     messages = example.prompt
     if not messages or messages[-1].role not in ("user", "tool"):
@@ -190,7 +237,7 @@ def _finished(example: Example, system: tuple[Message, ...]) -> Example:
         raise RowError(None, f"the prompt {reason}", messages[-1].content if messages else None)
     if any(message.role == "system" for message in messages[1:]):
         raise RowError(None, "the prompt has a system turn after its first turn")
-    if not (example.experts or example.teachers or example.answer is not None):
+    if not (bare or example.experts or example.teachers or example.answer is not None):
         raise RowError(None, "has no expert, no teachers and no answer: nothing to learn from")
     if messages[0].role == "system":
         return example

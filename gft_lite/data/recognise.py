@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gft_lite.data.formats import FORMATS, Format
+from gft_lite.data.mapping import Origin
 from gft_lite.data.rows import Fields
 from gft_lite.data.values import first_present
 from gft_lite.types import DataError
@@ -23,7 +24,10 @@ PEEK_ROWS = 100
 
 @dataclass(frozen=True)
 class Recognition:
-    """What a file was taken for. `format` is "none" where no row of it could be read at all."""
+    """What a file was taken for. `format` is "none" where no row of it could be read at all.
+
+    `notes` are sentences about how it was read: a guessed encoding, files that were left out.
+    """
 
     format: str
     kind: str
@@ -33,6 +37,7 @@ class Recognition:
     runner_up_why: str
     columns: tuple[str, ...]
     unused: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,11 +93,14 @@ def _candidate(
     form = FORMATS[key]
     if not all(any(name in columns for name in names) for names in form.needs):
         return None
+    fitting = sum(_fits(form, row) for row in rows)
+    if form.strict and 2 * fitting < len(rows):
+        return None
     return _Candidate(
         name=key,
         explains=tuple(name for name in form.columns if name in filled)
         or tuple(name for name in form.columns if name in columns),
-        fitting=sum(_fits(form, row) for row in rows),
+        fitting=fitting,
     )
 
 
@@ -102,7 +110,7 @@ def _fits(form: Format, row: Fields) -> bool:
 
 
 def chosen(
-    rows: Sequence[Fields], name: str, kind: str, key: str, mapping: Mapping[str, str]
+    rows: Sequence[Fields], name: str, kind: str, key: str, mapping: Mapping[str, Origin]
 ) -> Recognition:
     """The format that the user named, its columns checked against the (renamed) rows."""
     columns = columns_of(rows)
@@ -113,7 +121,7 @@ def chosen(
                 f"{name}: format '{key}' needs a column {' or '.join(map(repr, names))}; the file "
                 f"has {listed(columns)}. Name it with --map {names[0]}=COLUMN"
             )
-    said = ", ".join(f"{field}={column}" for field, column in mapping.items())
+    said = ", ".join(f"{field}={origin.said}" for field, origin in mapping.items())
     why = f"columns were named: {said}" if mapping else "the format was named"
     unused = tuple(c for c in columns if c not in form.columns)
     return Recognition(key, kind, form.meaning, why, None, "", columns, unused)
@@ -129,23 +137,24 @@ def known_format(key: str) -> str:
 
 
 def check_mapping(
-    mapping: Mapping[str, str], key: str, columns: tuple[str, ...], name: str
+    mapping: Mapping[str, Origin], key: str, columns: tuple[str, ...], name: str
 ) -> None:
     """DataError where a mapped field or a file's column does not exist."""
     fields = FORMATS[key].columns
-    for field, column in mapping.items():
+    for field, origin in mapping.items():
+        said = f"--map {field}={origin.said}"
         if field not in fields:
             raise DataError(
-                f"--map {field}={column}: format '{key}' has no field '{field}'; "
-                f"its fields are {', '.join(fields)}"
+                f"{said}: format '{key}' has no field '{field}'; its fields are {', '.join(fields)}"
             )
-        if columns and column not in columns:
-            near = difflib.get_close_matches(column, columns, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise DataError(
-                f"{name}: --map {field}={column}: there is no column '{column}' in the first rows; "
-                f"the file has {listed(columns)}.{hint}"
-            )
+        for column in origin.columns:
+            if columns and column not in columns and column.split(".")[0] not in columns:
+                near = difflib.get_close_matches(column, columns, n=1)
+                hint = f" Did you mean '{near[0]}'?" if near else ""
+                raise DataError(
+                    f"{name}: {said}: there is no column '{column}' in the first rows; "
+                    f"the file has {listed(columns)}.{hint}"
+                )
 
 
 def listed(columns: Sequence[str]) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from gft_lite.data.load import open_rows
+from gft_lite.data.mapping import Said
 from gft_lite.data.recognise import Recognition
-from gft_lite.data.rows import BadRow
+from gft_lite.data.rows import BadRow, JoinedRow
 from gft_lite.types import Example
 
 PARTS = ("prompt", "expert", "teacher")
@@ -61,7 +62,7 @@ def check_file(
     path: str | os.PathLike[str],
     *,
     format: str = "auto",
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, Said] | None = None,
     limit: int | None = None,
     split: str = "train",
     system_prompt: str | None = None,
@@ -84,6 +85,8 @@ def check_file(
             bad.append(item)
             continue
         usable += 1
+        if isinstance(item, JoinedRow):
+            continue
         with_expert += bool(item.experts)
         with_teachers += bool(item.teachers)
         with_answer += item.answer is not None
@@ -144,6 +147,7 @@ def report_text(report: Report) -> str:
     lines.append(f"  because    {found.why}")
     if found.runner_up:
         lines.append(f"  runner-up  '{found.runner_up}': {found.runner_up_why}")
+    lines += [f"  note       {note}" for note in found.notes]
     if found.unused:
         lines.append(f"  not used   {', '.join(found.unused)}")
     lines += [

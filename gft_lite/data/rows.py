@@ -1,7 +1,8 @@
 """What a reader hands on: records, and the rows that cannot be used.
 
 A record is one row of a file, either its fields or the reason why it has none. Row numbers are
-1-based: the line in JSONL, the row below the header in CSV, the position everywhere else.
+1-based: the line in JSONL, the row below the header in tables, the position everywhere else. Where
+several files are read, rows are counted through and `place` says which row of which file it is.
 """
 
 from __future__ import annotations
@@ -35,19 +36,34 @@ class BadRow:
     column: str | None
     reason: str
     quote: str = ""
+    place: str = ""
 
     def __str__(self) -> str:
-        where = f"row {self.row}" + (f", column '{self.column}'" if self.column else "")
+        where = f"row {self.row}" + (f" ({self.place})" if self.place else "")
+        where += f", column '{self.column}'" if self.column else ""
         return f"{where}: {self.reason}" + (f", found {self.quote}" if self.quote else "")
 
 
 @dataclass(frozen=True)
+class JoinedRow:
+    """A usable row that went into the example of another row."""
+
+    row: int
+    into: int
+
+
+@dataclass(frozen=True)
 class Record:
-    """One row of a file: its fields, or `bad` where the row itself cannot be read."""
+    """One row of a file: its fields, or `bad` where the row itself cannot be read.
+
+    `place` says which file of several it is in; `joined` are other rows that went into this one.
+    """
 
     row: int
     fields: Fields
     bad: BadRow | None = None
+    place: str = ""
+    joined: tuple[int, ...] = ()
 
 
 def broken(row: int, reason: str, value: object = None) -> Record:

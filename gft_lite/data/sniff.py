@@ -1,23 +1,28 @@
-"""What kind of file this is, before it is read; and text lines with their encoding checked.
+"""What kind of file this is, before it is read.
 
-Decided by content first (archives, databases, web pages, Parquet) and by the name's ending second.
-Everything that is not readable text or Parquet is refused by the name of what it is.
+Decided by content first (databases, web pages, Parquet, Excel) and by the name's ending second.
+Everything that cannot be read is refused by the name of what it is. Archives are unpacked before
+this (`containers`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from gft_lite.data.encoding import BOM, MARKS, encoding_of, lines_of
 from gft_lite.data.rows import quoted
 from gft_lite.types import DataError
 
-Kind = Literal["json", "jsonl", "csv", "tsv", "parquet"]
+Kind = Literal["json", "jsonl", "csv", "tsv", "parquet", "xlsx"]
 
-READ_FORMATS = "JSON, JSONL, CSV, TSV and Parquet are read"
+READ_FORMATS = (
+    "JSON, JSONL, CSV, TSV, Parquet and Excel are read, also as gz, bz2, xz, zst or zip, and "
+    "folders of them"
+)
 HEAD_BYTES = 8192
-BOM = b"\xef\xbb\xbf"
 
 KIND_OF_SUFFIX: dict[str, Kind] = {
     ".json": "json",
@@ -27,15 +32,11 @@ KIND_OF_SUFFIX: dict[str, Kind] = {
     ".tsv": "tsv",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".xlsx": "xlsx",
 }
 
 # first bytes -> (what it is, what to do)
 SIGNATURES: dict[bytes, tuple[str, str]] = {
-    b"PK\x03\x04": ("a zip archive or an Excel workbook", "unzip it, or save the sheet as CSV"),
-    b"\x1f\x8b": ("a gzip archive", "unpack it with gunzip"),
-    b"\x28\xb5\x2f\xfd": ("a zstd archive", "unpack it with zstd -d"),
-    b"\xfd7zXZ\x00": ("an xz archive", "unpack it with xz -d"),
-    b"BZh91AY": ("a bzip2 archive", "unpack it with bunzip2"),
     b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "unpack it"),
     b"%PDF-": ("a PDF", "give a table of prompts and answers instead"),
     b"\x89PNG": ("a PNG image", "give a data file instead"),
@@ -52,16 +53,36 @@ SIGNATURES: dict[bytes, tuple[str, str]] = {
     b"<!DOCTYPE": ("a web page", "download the raw file instead of its page"),
     b"<!doctype": ("a web page", "download the raw file instead of its page"),
     b"<html": ("a web page", "download the raw file instead of its page"),
-    b"\xff\xfe": ("UTF-16 text", "convert it with `iconv -f UTF-16 -t UTF-8`"),
-    b"\xfe\xff": ("UTF-16 text", "convert it with `iconv -f UTF-16 -t UTF-8`"),
 }
 
 
+@dataclass(frozen=True)
+class DataFile:
+    """One file ready to be read: where its bytes lie, and what messages call it."""
+
+    path: Path
+    name: str
+    kind: Kind
+    codec: str = "utf-8-sig"
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> Iterator[str]:
+        """The lines of a text file, line ends kept."""
+        return lines_of(self.path, self.name, self.codec)
+
+
+def data_file(path: Path, name: str) -> DataFile:
+    """Kind and encoding of a file; DataError where it is none that can be read."""
+    kind = file_kind(path, name)
+    if kind in ("parquet", "xlsx"):
+        return DataFile(path, name, kind)
+    found = encoding_of(path, name)
+    return DataFile(path, name, kind, found.codec, (found.note,) if found.note else ())
+
+
 def open_file(path: Path) -> BinaryIO:
-    """The file opened for bytes; DataError where it is missing, a folder or not permitted."""
+    """The file opened for bytes; DataError where it is missing, no file or not permitted."""
     try:
-        if path.is_dir():
-            raise DataError(f"{path}: is a folder; give one file of it ({READ_FORMATS})")
         if not path.exists():
             raise DataError(f"{path}: no such file; check the path (looked in {Path.cwd()})")
         if not path.is_file():
@@ -72,24 +93,31 @@ def open_file(path: Path) -> BinaryIO:
         raise DataError(f"{path}: cannot be opened ({reason}); check its permissions") from error
 
 
-def file_kind(path: Path) -> Kind:
+def file_kind(path: Path, name: str) -> Kind:
     """The kind of a file; DataError names what was found where it is none that can be read."""
     with open_file(path) as file:
         head = file.read(HEAD_BYTES)
+    kind = KIND_OF_SUFFIX.get(Path(name).suffix.lower())
+    if any(head.startswith(mark) for mark in MARKS):
+        head = head.decode("utf-32" if head[2:4] == b"\0\0" else "utf-16", "ignore").encode()
     text = head.removeprefix(BOM).lstrip()
     if not text:
-        raise DataError(f"{path}: is empty; give a file with at least one row")
+        raise DataError(f"{name}: is empty; give a file with at least one row")
     if head.startswith(b"PAR1"):
         return "parquet"
+    if head.startswith(b"PK\x03\x04"):  # other zip archives were unpacked before
+        return "xlsx"
+    if head[257:262] == b"ustar":
+        raise DataError(f"{name}: is a tar archive; unpack it with tar -xf. {READ_FORMATS}")
     for signature, (what, todo) in SIGNATURES.items():
         if head.startswith(signature) or text.startswith(signature):
-            raise DataError(f"{path}: is {what}; {todo}. {READ_FORMATS}")
-    _refuse_binary(path, head)
-    kind = KIND_OF_SUFFIX.get(path.suffix.lower())
-    if kind == "parquet":
+            raise DataError(f"{name}: is {what}; {todo}. {READ_FORMATS}")
+    _refuse_binary(name, head)
+    if kind in ("parquet", "xlsx"):
+        called = "Parquet" if kind == "parquet" else "Excel"
         raise DataError(
-            f"{path}: is named Parquet but does not begin as one ({quoted(head)}); "
-            f"the file is damaged or wrongly named. {READ_FORMATS}"
+            f"{name}: is named {called} but does not begin as one ({quoted(head)}); the file "
+            f"is damaged or wrongly named. {READ_FORMATS}"
         )
     if kind == "jsonl" and text.startswith(b"["):
         return "json"  # a whole array under the wrong name; the JSON reader falls back to lines
@@ -98,40 +126,17 @@ def file_kind(path: Path) -> Kind:
     if text[:1] in (b"[", b"{"):
         return "json"
     raise DataError(
-        f"{path}: cannot tell what this file is from its name or its beginning {quoted(text)}; "
+        f"{name}: cannot tell what this file is from its name or its beginning {quoted(text)}; "
         f"{READ_FORMATS}: rename it to end in .csv, .tsv, .json, .jsonl or .parquet"
     )
 
 
-def _refuse_binary(path: Path, head: bytes) -> None:
+def _refuse_binary(name: str, head: bytes) -> None:
     if head.count(0) > 0.3 * len(head):
         raise DataError(
-            f"{path}: is binary, or UTF-16 text without its mark; for text, convert it with "
+            f"{name}: is binary, or UTF-16 text without its mark; for text, convert it with "
             f"`iconv -f UTF-16LE -t UTF-8`. {READ_FORMATS}"
         )
     controls = sum(byte < 9 or 13 < byte < 32 or byte == 127 for byte in head)
     if controls > 2 and controls > 0.05 * len(head):
-        raise DataError(f"{path}: is a binary file (begins {quoted(head[:12])}). {READ_FORMATS}")
-
-
-def text_lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 file, line ends kept, a leading byte order mark removed.
-
-    Another encoding is a DataError with line, byte and the command that converts it.
-    """
-    offset = 0
-    with open_file(path) as file:
-        for number, line in enumerate(file, start=1):
-            raw = line.removeprefix(BOM) if number == 1 else line
-            offset += len(line) - len(raw)
-            try:
-                yield raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                before = raw[max(0, error.start - 20) : error.start].decode("utf-8", "replace")
-                raise DataError(
-                    f"{path}: line {number}, byte {offset + error.start + 1} of the file "
-                    f"(0x{raw[error.start]:02x}, after {quoted(before)}) is not UTF-8; convert the "
-                    f"file, often with `iconv -f WINDOWS-1252 -t UTF-8 {path.name} > "
-                    f"utf8-{path.name}` (a spreadsheet: save as 'CSV UTF-8')"
-                ) from error
-            offset += len(raw)
+        raise DataError(f"{name}: is a binary file (begins {quoted(head[:12])}). {READ_FORMATS}")

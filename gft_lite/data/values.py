@@ -98,12 +98,17 @@ def answer(row: Fields, column: str) -> str | None:
     value = row.get(column)
     if value is None:
         return None
+    return number_text(value) or checked(value, column).strip()
+
+
+def number_text(value: object) -> str | None:
+    """A number as text, 72.0 as "72"; None for anything else."""
     if isinstance(value, float) and math.isfinite(value):
         whole = value.is_integer() and abs(value) < EXACT_FLOAT
         return str(int(value)) if whole else repr(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return checked(value, column).strip()
+    return None
 
 
 def record(row: Fields, column: str) -> Fields:
@@ -171,6 +176,9 @@ def _turn(item: object, column: str, number: int) -> Message | None:
         content = "".join(_part(part, column, number) for part in content)
     if role == "system" and (content is None or content == ""):
         return None
+    if role == "assistant" and not content and item.get("tool_calls"):
+        reason = f"turn {number} (assistant) is a tool call without text; only text is trained on"
+        raise RowError(column, reason, item["tool_calls"])
     return Message(role, checked(content, column, f"turn {number} ({role})"))
 
 

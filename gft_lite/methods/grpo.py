@@ -39,7 +39,6 @@ def _loss(config: GrpoMethod, inputs: LossInputs) -> Tensor:
 
 GRPO = Method(
     loss=_loss,
-    tau=lambda config: 0.0,
     needs_reference=lambda config: config.kl_coef > 0,
     needs_old=True,
 )

@@ -14,5 +14,4 @@ def sft_loss(logps: Tensor) -> Tensor:
 
 SFT = Method(
     loss=lambda config, inputs: sft_loss(inputs.logps),
-    tau=lambda config: 0.0,
 )

@@ -39,10 +39,12 @@ class TokenStats:
 
     logps: log-probability in nats at temperature 1, with gradient where grad mode is on.
     entropy: entropy of the next-token distribution in nats, never with gradient.
+    ref_kl: KL(reference ‖ policy) of that distribution in nats, where reference states were given.
     """
 
     logps: Tensor
     entropy: Tensor
+    ref_kl: Tensor | None = None
 
 
 class Policy(Protocol):
@@ -61,8 +63,15 @@ class Policy(Protocol):
         """One answer a prompt, in order; `batch` answers at once."""
         ...
 
-    def token_logps(self, batch: TokenBatch) -> TokenStats:
-        """Log-probs of the response tokens of a batch."""
+    def response_states(self, batch: TokenBatch) -> Tensor:
+        """(N, H) hidden states that predict the batch's N response tokens, row by row."""
+        ...
+
+    def token_logps(self, batch: TokenBatch, ref_states: Tensor | None = None) -> TokenStats:
+        """Log-probs of the response tokens of a batch.
+
+        `ref_states` are the `response_states` of the same batch under the reference policy.
+        """
         ...
 
     def reference(self) -> AbstractContextManager[None]:

@@ -23,6 +23,7 @@ from gft_lite.batching import ChatFormat, TokenBatch
 from gft_lite.config import LoraConfig, ModelConfig
 from gft_lite.models.base import Generated, Sampling, TokenStats
 from gft_lite.models.logps import chunked_logps
+from gft_lite.models.named import check_complete
 from gft_lite.types import ModelError
 
 ADAPTER = "default"
@@ -71,8 +72,8 @@ class HfPolicy:
                 answers[i] = Generated(tuple(ids), self.chat.text(ids), finished)
         return [answers[i] for i in range(len(prompts))]
 
-    def token_logps(self, batch: TokenBatch) -> TokenStats:
-        """Log-probs of the response tokens; hidden states of other positions are dropped first."""
+    def response_states(self, batch: TokenBatch) -> Tensor:
+        """(N, H) hidden states that predict the response tokens; all others are dropped."""
         if batch.input_ids.shape[1] > self.max_length:
             raise ModelError(
                 f"a sequence of {batch.input_ids.shape[1]} tokens is longer than the "
@@ -85,14 +86,19 @@ class HfPolicy:
             input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
         ).last_hidden_state  # (B, L, H)
         rows = torch.arange(hidden.shape[0], device=self.device).unsqueeze(-1)
-        chosen = hidden[rows, batch.positions][batch.mask]  # (N, H)
-        logps, entropy = chunked_logps(
-            chosen, batch.targets[batch.mask], self._logits, causal.config.vocab_size
+        return hidden[rows, batch.positions][batch.mask]
+
+    def token_logps(self, batch: TokenBatch, ref_states: Tensor | None = None) -> TokenStats:
+        """Log-probs of the response tokens, and what else can be read off the same logits."""
+        states = self.response_states(batch)
+        mask = batch.mask.to(self.device)
+        targets = batch.targets.to(self.device)[mask]
+        found = chunked_logps(
+            states, targets, self._logits, self._causal.config.vocab_size, ref_states=ref_states
         )
-        zeros = torch.zeros(batch.mask.shape, device=self.device, dtype=torch.float32)
+        zeros = torch.zeros(mask.shape, device=self.device, dtype=torch.float32)
         return TokenStats(
-            logps=zeros.masked_scatter(batch.mask, logps),
-            entropy=zeros.masked_scatter(batch.mask, entropy),
+            *(None if flat is None else zeros.masked_scatter(mask, flat) for flat in found)
         )
 
     @contextmanager
@@ -246,6 +252,7 @@ def _with_adapter(base: Any, config: ModelConfig, lora: LoraConfig | None, seed:
         model = peft.PeftModel.from_pretrained(
             base, config.adapter, adapter_name=ADAPTER, is_trainable=lora is not None
         )
+        check_complete(model, ADAPTER, Path(config.adapter))
         if config.reference == "start":
             model.load_adapter(config.adapter, adapter_name=REFERENCE, is_trainable=False)
             model.set_adapter(ADAPTER)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +10,24 @@ import torch
 from gft_lite.assets import MODEL_DIR
 from gft_lite.config import EMBEDDED_MODEL, LoraConfig, ModelConfig
 from gft_lite.models.base import Policy
-from gft_lite.types import MissingExtraError, ModelError
-
-UNSLOTH_INSTALL = 'pip install "gft-lite[unsloth]"'
+from gft_lite.models.check import check_adapter, check_template
+from gft_lite.types import ModelError
 
 
 def choose_backend(wanted: str) -> tuple[str, str]:
     """Resolve `model.backend` to (backend, reason).
 
     Raises:
-        MissingExtraError: unsloth is asked for and not installed.
+        ModelError: a backend that this version does not have.
     """
-    installed = importlib.util.find_spec("unsloth") is not None
-    if wanted == "unsloth" and not installed:
-        raise MissingExtraError(
-            f"model.backend is 'unsloth', which is not installed: {UNSLOTH_INSTALL}, "
-            "or --set model.backend=hf"
+    if wanted == "unsloth":
+        raise ModelError(
+            "model.backend: this version has no Unsloth backend yet; use --set model.backend=hf"
         )
-    if wanted != "auto":
-        return wanted, "chosen in model.backend"
-    if not torch.cuda.is_available():
-        return "hf", "no CUDA GPU here"
-    if not installed:
-        return "hf", f"Unsloth is not installed ({UNSLOTH_INSTALL} makes it faster)"
-    return "unsloth", "CUDA GPU and Unsloth found"
+    if wanted == "hf":
+        return "hf", "chosen in model.backend"
+    where = "on the GPU" if torch.cuda.is_available() else "no CUDA GPU here"
+    return "hf", f"plain transformers, {where}"
 
 
 def source_of(name: str) -> str:
@@ -97,51 +89,24 @@ def load_policy(config: ModelConfig, lora: LoraConfig | None, *, seed: int = 0) 
 
     Raises:
         ModelError: model or adapter cannot be loaded, or do not belong together.
-        MissingExtraError: the backend is not installed.
     """
-    backend, _reason = choose_backend(config.backend)
+    choose_backend(config.backend)
+    source = source_of(config.name)
     if config.adapter:
-        check_adapter(Path(config.adapter), config.name)
+        check_adapter(Path(config.adapter), config.name, source, config.revision)
     tokenizer = load_tokenizer(config)
-    if backend == "unsloth":
-        raise ModelError("model.backend: the Unsloth backend is not built yet; use hf")
+    if config.adapter:
+        check_template(Path(config.adapter), tokenizer, config.name)
     from gft_lite.models.hf import HfPolicy
 
     try:
-        return HfPolicy(config, lora, tokenizer, source_of(config.name), seed=seed)
+        return HfPolicy(config, lora, tokenizer, source, seed=seed)
     except ModelError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         if isinstance(error, torch.cuda.OutOfMemoryError):
             raise
         raise ModelError(_cannot_load(config.name, error)) from error
-
-
-def check_adapter(folder: Path, base: str) -> None:
-    """Refuse an adapter folder that is none, is pickled, or was trained on another base.
-
-    Raises:
-        ModelError: with both names where the base differs.
-    """
-    if not (folder / "adapter_config.json").is_file():
-        raise ModelError(f"{folder} is not an adapter folder: it has no adapter_config.json")
-    if not (folder / "adapter_model.safetensors").is_file():
-        pickled = (folder / "adapter_model.bin").is_file()
-        raise ModelError(
-            f"{folder} has no adapter_model.safetensors"
-            + ("; its pickled adapter_model.bin is refused, since loading it runs code" * pickled)
-        )
-    try:
-        trained_on = json.loads((folder / "adapter_config.json").read_text("utf-8")).get(
-            "base_model_name_or_path"
-        )
-    except json.JSONDecodeError:
-        raise ModelError(f"{folder}/adapter_config.json is not valid JSON") from None
-    if trained_on and trained_on != base:
-        raise ModelError(
-            f"{folder} was trained on {trained_on!r}, but model.name is {base!r}; "
-            f"set model.name={trained_on}"
-        )
 
 
 def _cannot_load(name: str, error: Exception) -> str:

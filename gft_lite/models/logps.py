@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 CHUNK_ELEMENTS = 2**25  # logits alive at once: 128 MiB in float32
+LogitsOf = Callable[[Tensor], Tensor]
+
+
+class FlatStats(NamedTuple):
+    """Per response token, (N,) float32 nats; see `models.base.TokenStats`."""
+
+    logps: Tensor
+    entropy: Tensor
+    ref_kl: Tensor | None
 
 
 def chunked_logps(
     hidden: Tensor,
     targets: Tensor,
-    logits_of: Callable[[Tensor], Tensor],
+    logits_of: LogitsOf,
     vocab_size: int,
     chunk_elements: int = CHUNK_ELEMENTS,
-) -> tuple[Tensor, Tensor]:
-    """Log-probability of each target and entropy of its distribution.
+    *,
+    ref_states: Tensor | None = None,
+) -> FlatStats:
+    """Log-probability of each target, and entropy of its distribution.
 
     Args:
         hidden: (N, H) final hidden states of the predicting positions.
@@ -26,28 +38,36 @@ def chunked_logps(
         logits_of: (n, H) → (n, V), head and any capping or scaling included.
         vocab_size: V, decides how many rows make a chunk.
         chunk_elements: most logits held at once; more than one chunk is recomputed in backward.
-
-    Returns:
-        (logps, entropy), both (N,) float32 nats; entropy carries no gradient.
+        ref_states: (N, H) hidden states of the reference policy, for the full-vocabulary KL.
     """
     rows = max(1, chunk_elements // vocab_size)
     if hidden.shape[0] <= rows:
-        return _logps(hidden, targets, logits_of)
-    logps, entropies = [], []
-    for part, ids in zip(hidden.split(rows), targets.split(rows), strict=True):
+        return FlatStats(*_stats(hidden, targets, logits_of, ref_states))
+    chunks = []
+    for start in range(0, hidden.shape[0], rows):
+        part = slice(start, start + rows)
+        ref = None if ref_states is None else ref_states[part]
         if torch.is_grad_enabled():
-            logp, entropy = checkpoint(_logps, part, ids, logits_of, use_reentrant=False)
+            chunk = checkpoint(
+                _stats, hidden[part], targets[part], logits_of, ref, use_reentrant=False
+            )
         else:
-            logp, entropy = _logps(part, ids, logits_of)
-        logps.append(logp)
-        entropies.append(entropy)
-    return torch.cat(logps), torch.cat(entropies)
+            chunk = _stats(hidden[part], targets[part], logits_of, ref)
+        chunks.append(chunk)
+    logps, entropy, ref_kl = zip(*chunks, strict=True)
+    kl = torch.cat(ref_kl) if ref_states is not None else None
+    return FlatStats(torch.cat(logps), torch.cat(entropy), kl)
 
 
-def _logps(
-    hidden: Tensor, targets: Tensor, logits_of: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor]:
+def _stats(
+    hidden: Tensor, targets: Tensor, logits_of: LogitsOf, ref_states: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
     log_probs = logits_of(hidden).float().log_softmax(-1)
     with torch.no_grad():
         entropy = -(log_probs.exp() * log_probs).sum(-1)
-    return log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1), entropy
+    logps = log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    if ref_states is None:
+        return logps, entropy, None
+    with torch.no_grad():
+        ref = logits_of(ref_states).float().log_softmax(-1)
+    return logps, entropy, (ref.exp() * (ref - log_probs)).sum(-1)

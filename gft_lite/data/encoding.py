@@ -1,0 +1,154 @@
+"""Which encoding a text file is in, and its lines.
+
+UTF-8 is the rule, and the whole file is looked at (a pass at about a gigabyte a second), so that a
+foreign byte in the last row is known before the first row is used. Marked UTF-16 is read. Anything
+else is a guess by charset-normalizer and is reported as one. A file that is UTF-8 in one place and
+not in another is refused with the place: no guess can be right for it.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gft_lite.data.rows import quoted
+from gft_lite.types import DataError
+
+BOM = codecs.BOM_UTF8
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+CHUNK_BYTES = 2**20
+SAMPLE_BYTES = 2**16
+SCAN_LINES = 100_000
+
+# what charset-normalizer may choose from; shared bytes make rarer candidates mere noise
+CANDIDATES = [
+    *("cp1252", "cp1250", "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255", "cp1256"),
+    *("cp932", "euc_jp", "gb18030", "big5", "euc_kr"),
+]
+COMMON = "cp1252"
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A codec's name, and a sentence where it was not plain UTF-8."""
+
+    codec: str
+    note: str = ""
+
+
+def encoding_of(path: Path, name: str) -> Encoding:
+    """The encoding of a text file; DataError with line and byte where it is not one encoding."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    for mark, codec in MARKS.items():
+        if head.startswith(mark):
+            return Encoding(codec, f"{name} is {codec.upper()} and was read as that")
+    if is_utf8(path):
+        return Encoding("utf-8-sig")
+    return _guessed(path, name)
+
+
+def is_utf8(path: Path) -> bool:
+    """The whole file is valid UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        try:
+            while chunk := file.read(CHUNK_BYTES):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _guessed(path: Path, name: str) -> Encoding:
+    """The likeliest other encoding of a file whose non-ASCII lines are none of them UTF-8."""
+    from charset_normalizer import from_bytes
+
+    sample, place = b"", ""
+    offset = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.isascii():
+                try:
+                    line.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    place = place or _place(line, number, offset, error)
+                    sample += line[max(0, error.start - 2000) : error.start + 2000]
+                    sample += b"" if sample.endswith(b"\n") else b"\n"
+                else:
+                    if line.removeprefix(BOM).isascii():
+                        pass  # only the mark of a file that then is not what it says
+                    else:
+                        raise _mixed(path, name, place)
+            offset += len(line)
+            if len(sample) > SAMPLE_BYTES or (sample and number > SCAN_LINES):
+                break
+    matches = list(from_bytes(sample, cp_isolation=CANDIDATES))
+    if not matches:
+        raise _mixed(path, name, place)
+    best = matches[0]
+    codec = best.encoding
+    rivals = [m.encoding for m in matches if (m.chaos, m.coherence) == (best.chaos, best.coherence)]
+    if COMMON in rivals or COMMON in best.could_be_from_charset:
+        codec = COMMON
+    shown = _first_foreign(sample.decode(codec, "replace"))
+    return Encoding(
+        codec,
+        f"{name} is not UTF-8; read as {codec} (a guess by charset-normalizer: check that "
+        f'"{shown}" looks right, else convert the file with iconv)',
+    )
+
+
+def _place(line: bytes, number: int, offset: int, error: UnicodeDecodeError) -> str:
+    before = line[max(0, error.start - 20) : error.start].decode("utf-8", "replace")
+    return (
+        f"line {number}, byte {offset + error.start + 1} of the file "
+        f"(0x{line[error.start]:02x}, after {quoted(before)}) is not UTF-8"
+    )
+
+
+def _mixed(path: Path, name: str, place: str) -> DataError:
+    if not place:  # the foreign byte comes after the UTF-8 line that was met first
+        offset = 0
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    line.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    place = _place(line, number, offset, error)
+                    break
+                offset += len(line)
+    return DataError(
+        f"{name}: {place}, while other lines are, or no encoding fits; convert the file, often "
+        f"with `iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf8-{path.name}` (a spreadsheet: "
+        "save as 'CSV UTF-8')"
+    )
+
+
+def _first_foreign(text: str) -> str:
+    at = next((i for i, c in enumerate(text) if not c.isascii()), 0)
+    cut = text[max(0, at - 12) : at + 12].strip()
+    return "".join(c if c.isprintable() else " " for c in cut)
+
+
+def lines_of(path: Path, name: str, codec: str) -> Iterator[str]:
+    """The lines of a text file, line ends kept, a leading byte order mark removed."""
+    number = 0
+    try:
+        with path.open(encoding=codec, newline="\n") as file:
+            for number, line in enumerate(file, start=1):  # noqa: B007
+                yield line
+    except UnicodeError as error:
+        raise DataError(
+            f"{name}: near line {number + 1} is not {codec} ({str(error)[:80]}), which the lines "
+            f"before are; convert the file, e.g. `iconv -f {codec} -t UTF-8`"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read ({error.strerror})") from error

@@ -1,0 +1,56 @@
+"""CHORD (arXiv 2508.11408): on-policy GRPO and off-policy SFT, weighted against each other.
+
+    L = (1 − μ)·GRPO(own answers) + μ·mean[−φ·log p] (expert)
+    variant phi: φ = sg(p·(1 − p)), μ constant        variant mu: φ = 1, μ falls by a cosine
+
+The two means are taken apart: over the tokens of own answers, and over the tokens of experts.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gft_lite.config import ChordMethod
+from gft_lite.methods.base import LossInputs, Method
+from gft_lite.methods.grpo import grpo_loss
+
+
+def phi_weight(logps: Tensor) -> Tensor:
+    """sg(p·(1 − p)): tokens that are settled either way weigh little. Shape of `logps`."""
+    probs = logps.detach().exp()
+    return probs * (1 - probs)
+
+
+def cosine_mu(progress: float, start: float, end: float) -> float:
+    """μ at a progress from 0 to 1: `start` first, `end` last, half a cosine between."""
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def chord_loss(
+    logps: Tensor,
+    old_logps: Tensor,
+    advantages: Tensor,
+    own: Tensor,
+    mu: float,
+    clip: float,
+    *,
+    phi: bool,
+) -> Tensor:
+    """Per token; (B, T) log-probs in nats, `own` true at tokens the policy sampled."""
+    expert = -(phi_weight(logps) if phi else 1.0) * logps
+    reinforced = grpo_loss(logps, old_logps, advantages, clip)
+    return torch.where(own, (1 - mu) * reinforced, mu * expert)
+
+
+def _loss(config: ChordMethod, inputs: LossInputs) -> Tensor:
+    old = inputs.logps.detach() if inputs.old_logps is None else inputs.old_logps
+    assert inputs.own is not None
+    phi = config.variant == "phi"
+    mu = config.mu if phi else cosine_mu(inputs.progress, config.mu_start, config.mu_end)
+    return chord_loss(inputs.logps, old, inputs.advantages, inputs.own, mu, config.clip, phi=phi)
+
+
+CHORD = Method(loss=_loss, needs_old=True, separate_means=True)

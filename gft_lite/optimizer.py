@@ -1,0 +1,42 @@
+"""The optimizer of the adapter and the shape of its learning rate."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from gft_lite.config import TrainConfig
+
+
+def make_optimizer(
+    parameters: list[torch.nn.Parameter], train: TrainConfig, device: torch.device
+) -> torch.optim.Optimizer:
+    """AdamW, or one of bitsandbytes' 8-bit versions of it."""
+    kind = train.optimizer
+    if kind == "auto":
+        kind = "paged_adamw_8bit" if device.type == "cuda" else "adamw"
+    options: dict[str, Any] = {"lr": train.learning_rate, "weight_decay": train.weight_decay}
+    if kind == "adamw":
+        return torch.optim.AdamW(parameters, **options)
+    import bitsandbytes
+
+    chosen = {
+        "adamw_8bit": bitsandbytes.optim.AdamW8bit,
+        "paged_adamw_8bit": bitsandbytes.optim.PagedAdamW8bit,
+    }[kind]
+    return chosen(parameters, **options)
+
+
+def learning_rate(step: int, train: TrainConfig) -> float:
+    """The rate of a 0-based step: linear warm-up, then constant, linear or cosine to zero."""
+    if step < train.warmup_steps:
+        return train.learning_rate * (step + 1) / train.warmup_steps
+    done = (step - train.warmup_steps) / max(1, train.steps - train.warmup_steps)
+    factor = {
+        "constant": 1.0,
+        "linear": 1 - done,
+        "cosine": (1 + math.cos(math.pi * done)) / 2,
+    }[train.schedule]
+    return train.learning_rate * factor

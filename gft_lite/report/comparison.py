@@ -1,0 +1,91 @@
+"""The methods of a demo side by side: a dot chart and the table of final figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gft_lite.report.dots import Pair, dot_chart
+from gft_lite.report.html import facts, figure, table, text
+from gft_lite.report.numbers import duration, number, percent, power
+from gft_lite.report.panels import colour, label
+
+Row = Mapping[str, Any]
+COLUMNS = (
+    "Method",
+    "Target, greedy",
+    "mean@8",
+    "pass@8",
+    "Old skill",
+    "KL, nats/token",
+    "Steps",
+    "Training",
+    "Learning rate",
+)
+READING = (
+    ("Target, old skill", "Share of held-out problems that the greedy answer gets right."),
+    ("mean@8", "Average over eight sampled answers a problem."),
+    ("pass@8", "At least one of the eight is right."),
+    ("KL", "How far the model moved on the base model's own answers."),
+    ("Training", "Time in optimizer steps, sampling included."),
+    ("Bold", "The highest share among the trained methods."),
+)
+
+
+def comparison_chart(rows: Sequence[Row]) -> str:
+    """What every method learned and kept, in one picture."""
+    pairs = [
+        Pair(
+            label(str(row.get("method", ""))),
+            colour(str(row.get("method", ""))),
+            number(row, "target_greedy"),
+            number(row, "old_skill_greedy"),
+        )
+        for row in rows
+    ]
+    title = "Learned and kept"
+    chart = dot_chart("pairs", title, pairs)
+    caption = "Further right is better for both: the target is what was taught, the old skill is "
+    caption += "what the model could do before."
+    if not chart:
+        return ""
+    return f'<div class="beside">\n{figure(title, chart, caption)}{facts(READING)}</div>\n'
+
+
+def comparison_table(rows: Sequence[Row]) -> str:
+    """All final figures, and what each column means."""
+    if not rows:
+        return ""
+    shown = [_cells(row, rows) for row in rows]
+    return table("Final figures of every method", COLUMNS, shown)
+
+
+def _cells(row: Row, rows: Sequence[Row]) -> list[str]:
+    method = str(row.get("method", ""))
+    shares = ("target_greedy", "target_mean_at_8", "target_pass_at_8", "old_skill_greedy")
+    trained = method != "base"
+    steps = number(row, "steps")
+    tried = row.get("learning_rates_tried")
+    rates = [power(number({"v": v}, "v")) for v in tried] if isinstance(tried, list) else []
+    rate = text(power(number(row, "learning_rate"))) if trained else "–"
+    return [
+        f'<span class="key {colour(method)}"></span>{text(label(method))}',
+        *(_share(row, key, rows) for key in shares),
+        _three_decimals(number(row, "kl_nats_per_token")),
+        f"{steps:.0f}" if trained and steps is not None else "–",
+        text(duration(number(row, "seconds"))) if trained else "–",
+        rate + (f"<small>tried {text(', '.join(rates))}</small>" if rates and trained else ""),
+    ]
+
+
+def _share(row: Row, key: str, rows: Sequence[Row]) -> str:
+    """A share; bold where no trained method has a higher one."""
+    value = number(row, key)
+    trained = [number(r, key) for r in rows if r.get("method") != "base"]
+    best = max((v for v in trained if v is not None), default=None)
+    is_best = value is not None and value == best and row.get("method") != "base"
+    return f"<b>{percent(value)}</b>" if is_best else percent(value)
+
+
+def _three_decimals(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

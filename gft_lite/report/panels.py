@@ -1,0 +1,194 @@
+"""Which curves there are, and what each of them means in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gft_lite.report.charts import Format, Line, line_chart
+from gft_lite.report.html import figure
+from gft_lite.report.numbers import figure as plain
+from gft_lite.report.numbers import number, series, short_percent
+from gft_lite.report.record import Event, Record
+from gft_lite.types import SOURCES
+
+LABELS = {"base": "base", "sft": "SFT", "dft": "DFT", "gft": "GFT", "grpo": "GRPO"}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart of a run.
+
+    curves: (name at the line's end, field of a step event, colour class; empty is the method's).
+    methods: only drawn for these; empty is all.
+    """
+
+    key: str
+    title: str
+    meaning: str
+    curves: tuple[tuple[str, str, str], ...]
+    say: Format = plain
+    bounds: tuple[float | None, float | None] = (0.0, None)
+    methods: tuple[str, ...] = ()
+
+
+def _by_source(field: str) -> tuple[tuple[str, str, str], ...]:
+    return tuple((source, f"{field}_{source}", f"c-{source}") for source in SOURCES)
+
+
+def _one(field: str, name: str = "value") -> tuple[tuple[str, str, str], ...]:
+    return ((name, field, ""),)
+
+
+LOSS = Panel(
+    "loss",
+    "Loss",
+    "What a step minimises, per token.",
+    _one("loss"),
+    bounds=(None, None),
+)
+LOSS_MEANINGS = {
+    "sft": "Minus log probability of the expert's tokens.",
+    "dft": "Minus log probability of the expert's tokens, each times its probability.",
+    "gft": "Advantages of both signs weigh it, so it need not fall: watch the reward instead.",
+    "grpo": "Advantages of both signs weigh it, so it need not fall: watch the reward instead.",
+}
+PANELS = (
+    Panel(
+        "reward",
+        "Reward by source",
+        "Mean reward of the expert's, the teacher's and the model's own answers; the model's own "
+        "line is the one that training moves.",
+        _by_source("reward"),
+    ),
+    Panel(
+        "rectified",
+        "Rectified fraction by source",
+        "Share of trained tokens that the model gave a probability below τ: each of them counts "
+        "only by that probability.",
+        _by_source("rectified_fraction"),
+        short_percent,
+        methods=("gft",),
+    ),
+    Panel(
+        "sign",
+        "Rectified fraction by sign",
+        "The same share in answers that are encouraged (positive advantage) and discouraged "
+        "(negative).",
+        (
+            ("positive", "rectified_fraction_positive", "c-1"),
+            ("negative", "rectified_fraction_negative", "c-2"),
+        ),
+        short_percent,
+        methods=("gft",),
+    ),
+    Panel(
+        "entropy",
+        "Entropy",
+        "Nats per token: how open the model's choices still are. A fall to zero means it says one "
+        "thing only.",
+        _one("entropy_nats_per_token"),
+    ),
+    Panel(
+        "kl",
+        "KL to the reference",
+        "Nats per token on its own answers: how far the model has moved from where it started.",
+        _one("kl_nats_per_token"),
+    ),
+    Panel(
+        "degenerate",
+        "Degenerate groups",
+        "Share of groups whose rewards are all equal: they have no contrast and teach nothing.",
+        _one("degenerate_share"),
+        short_percent,
+    ),
+    Panel(
+        "grad",
+        "Gradient norm",
+        "Before clipping. Spikes are steps in which a few tokens pull hard.",
+        _one("grad_norm"),
+    ),
+    Panel(
+        "length",
+        "Length of own answers",
+        "Mean tokens of an answer that the model sampled.",
+        _one("self_response_tokens"),
+    ),
+    Panel(
+        "truncated",
+        "Truncated own answers",
+        "Share of sampled answers that the length limit cut off.",
+        _one("truncated_share"),
+        short_percent,
+    ),
+)
+TIME = Panel(
+    "time",
+    "Seconds a step",
+    "Where the time goes: sampling answers, scoring them, and the update.",
+    (
+        ("sampling", "rollout_seconds", "c-1"),
+        ("scoring", "scoring_seconds", "c-2"),
+        ("update", "train_seconds", "c-3"),
+    ),
+)
+
+
+def panel_figure(panel: Panel, record: Record, *, prefix: str = "", title: str = "") -> str:
+    """One panel of one run; nothing where the run has no such values."""
+    if panel.methods and record.method not in panel.methods:
+        return ""
+    lines = [
+        Line(name, series(record.steps, field), css or f"{colour(record.method)} solid")
+        for name, field, css in panel.curves
+    ]
+    shown = title or panel.title
+    chart = line_chart(f"{prefix}{panel.key}", shown, lines, say=panel.say, bounds=panel.bounds)
+    left_out = _left_out(panel, record.steps)
+    remark = f" {left_out} values that are no finite number are not drawn." if left_out else ""
+    meaning = LOSS_MEANINGS.get(record.method, panel.meaning) if panel is LOSS else panel.meaning
+    return figure(shown, chart, meaning + remark) if chart else ""
+
+
+def accuracy_figure(
+    key: str,
+    title: str,
+    meaning: str,
+    lines: Sequence[Line],
+    *,
+    x_name: str = "step",
+) -> str:
+    """Shares between 0 and 100 %, measured now and then; nothing where there are none."""
+    chart = line_chart(
+        key, title, lines, say=short_percent, bounds=(0.0, 1.0), x_name=x_name, smooth=False
+    )
+    return figure(title, chart, meaning) if chart else ""
+
+
+def over_seconds(record: Record, field: str) -> tuple[tuple[float, float], ...]:
+    """(seconds trained so far, value) of every evaluation that has a value."""
+    points = []
+    for step, value in series(record.evals, field):
+        spent = sum(
+            number(e, "seconds") or 0.0 for e in record.steps if (number(e, "step") or 0) <= step
+        )
+        points.append((spent, value))
+    return tuple(points)
+
+
+def label(method: str) -> str:
+    """'gft' → 'GFT'."""
+    return LABELS.get(method, method.upper() or "run")
+
+
+def colour(method: str) -> str:
+    """The colour class of a method."""
+    return f"c-{method}" if method in LABELS else "c-one"
+
+
+def _left_out(panel: Panel, steps: Sequence[Event]) -> int:
+    return sum(_is_no_number(event, field) for event in steps for _, field, _ in panel.curves)
+
+
+def _is_no_number(event: Mapping[str, object], field: str) -> bool:
+    return event.get(field) is not None and number(event, field) is None

@@ -1,0 +1,132 @@
+"""Everything a report needs to know of one run, read once. Nothing here fails on a run that broke
+early: what was not written is empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from gft_lite.report.numbers import look, number, total
+from gft_lite.runs import RunDir
+from gft_lite.types import RunError
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run as it is on disk.
+
+    steps: step events, with `degenerate_share` and `truncated_share` added where they are known.
+    evals: evaluations in order of steps, one a step; the last may have mean@k and drift.
+    starts: one `started` event each time the run was started or resumed.
+    """
+
+    run: RunDir
+    name: str
+    config_yaml: str
+    config: Mapping[str, Any]
+    status: Mapping[str, Any]
+    starts: tuple[Event, ...]
+    steps: tuple[Event, ...]
+    evals: tuple[Event, ...]
+
+    @property
+    def state(self) -> str:
+        """created, running, finished, stopped or failed."""
+        return str(self.status.get("state", "created"))
+
+    @property
+    def method(self) -> str:
+        """Name of the method, empty where the configuration cannot be read."""
+        return str(look(self.config, "method.name") or "")
+
+    @property
+    def seconds(self) -> float | None:
+        """Spent in steps, evaluations not counted."""
+        return total(self.steps, "seconds") if self.steps else None
+
+    @property
+    def last_eval(self) -> Event:
+        """The latest evaluation; {} where there was none."""
+        return self.evals[-1] if self.evals else {}
+
+    @property
+    def first_eval(self) -> Event:
+        """The evaluation before the first step; {} where there was none."""
+        return self.evals[0] if self.evals and self.evals[0].get("step") == 0 else {}
+
+    def groups(self, step: int) -> list[Event]:
+        """Stored groups of a step; none where they are missing or unreadable."""
+        try:
+            found = self.run.read_groups(step)
+        except (RunError, OSError, EOFError, ValueError):
+            return []
+        return [group for group in found if isinstance(group, dict) and responses(group)]
+
+
+def read_record(run: RunDir) -> Record:
+    """Read a run directory."""
+    try:
+        config_yaml = run.config_file.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        config_yaml = ""
+    config = _parse(config_yaml)
+    events = list(run.events())
+    evals = {e.get("step", 0): e for e in events if e["type"] == "eval"}
+    return Record(
+        run=run,
+        name=run.path.resolve().name,
+        config_yaml=config_yaml,
+        config=config,
+        status=run.status(),
+        starts=tuple(e for e in events if e["type"] == "started"),
+        steps=tuple(_with_shares([e for e in events if e["type"] == "step"], config)),
+        evals=tuple(evals[step] for step in sorted(evals)),
+    )
+
+
+def responses(group: Mapping[str, Any]) -> list[Event]:
+    """The responses of a stored group."""
+    found = group.get("responses")
+    return [r for r in found if isinstance(r, dict)] if isinstance(found, list) else []
+
+
+def _parse(config_yaml: str) -> Mapping[str, Any]:
+    try:
+        config = yaml.safe_load(config_yaml)
+    except yaml.YAMLError:
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _with_shares(steps: Sequence[Event], config: Mapping[str, Any]) -> list[Event]:
+    """Counts of a step, as shares.
+
+    Degenerate groups are counted for a whole rollout, in its first step: so are the groups here.
+    """
+    updates = int(number(config, "train.updates_per_rollout") or 1)
+    own = number(config, "group.self") or 0
+    groups_of: dict[int, float] = {}
+    for event in steps:
+        rollout = _rollout(event, updates)
+        groups_of[rollout] = groups_of.get(rollout, 0.0) + (number(event, "groups") or 0.0)
+    out = []
+    for event in steps:
+        shares = {}
+        of_rollout, of_step = groups_of[_rollout(event, updates)], number(event, "groups") or 0.0
+        first = (int(number(event, "step") or 1) - 1) % updates == 0
+        degenerate, truncated = number(event, "degenerate_groups"), number(event, "truncated")
+        if degenerate is not None and of_rollout and first:
+            shares["degenerate_share"] = degenerate / of_rollout
+        if truncated is not None and of_step * own:
+            shares["truncated_share"] = truncated / (of_step * own)
+        out.append({**event, **shares})
+    return out
+
+
+def _rollout(event: Event, updates: int) -> int:
+    return (int(number(event, "step") or 1) - 1) // max(1, updates)

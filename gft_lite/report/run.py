@@ -1,0 +1,165 @@
+"""The report of one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gft_lite.report.charts import Line
+from gft_lite.report.findings import message, run_headline
+from gft_lite.report.html import (
+    details,
+    facts,
+    grid,
+    notes,
+    page,
+    pre,
+    section,
+    tiles,
+    write_page,
+)
+from gft_lite.report.inside import inside_groups
+from gft_lite.report.numbers import duration, figure, look, number, percent, power, series
+from gft_lite.report.panels import LOSS, PANELS, TIME, accuracy_figure, label, panel_figure
+from gft_lite.report.record import Record, read_record
+from gft_lite.report.warnings import warnings
+from gft_lite.runs import RunDir
+
+CURVES_INTRO = (
+    "One value a step. In long runs the strong line is a running mean and the faint one behind it "
+    "the single steps."
+)
+INSIDE_INTRO = (
+    "What a step is made of: several answers to one prompt, each rewarded, each compared with the "
+    "mean of its group."
+)
+
+
+def write_run_report(run: RunDir, out: Path | None = None) -> Path:
+    """Write a self-contained HTML page about a run, in whatever state it is.
+
+    Args:
+        run: the run directory; it is only read.
+        out: the file to write; `report.html` in the run directory by default.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    record = read_record(run)
+    return write_page(out or run.path / "report.html", run_page(record))
+
+
+def run_page(record: Record) -> str:
+    """The page as a string."""
+    said = message(record)
+    return page(
+        title=f"{record.name} · gft-lite",
+        kicker=f"gft-lite run · {record.name} · {label(record.method)}",
+        headline=run_headline(record),
+        lead=_lead(record),
+        html=[
+            notes([f"The run ended early: {said}"]) if said else "",
+            tiles(_headline_figures(record)),
+            section("Worth a look", [notes(warnings(record))]),
+            section("Curves", [grid([_accuracy(record), *_curves(record)])], CURVES_INTRO),
+            section("Inside a group", [inside_groups(record)], INSIDE_INTRO),
+            section("How it was run", [facts(machine(record)), settings(record)]),
+        ],
+    )
+
+
+def machine(record: Record) -> list[tuple[str, str]]:
+    """Where and with what the run was computed, from its `started` events."""
+    if not record.starts:
+        return []
+    last = record.starts[-1]
+    versions = last.get("versions")
+    shown = versions if isinstance(versions, dict) else {}
+    pairs = [
+        ("Device", last.get("device")),
+        ("Precision", last.get("dtype")),
+        ("Backend", _with_reason(last.get("backend"), last.get("backend_reason"))),
+        ("Trainable parameters", _count(last.get("trainable_parameters"))),
+        ("Training examples", _count(last.get("examples"))),
+        ("Rows left out", _count(last.get("examples_left_out"))),
+        ("Bad rows dropped", _count(last.get("bad_rows_dropped"))),
+        ("Python", last.get("python")),
+        ("Libraries", ", ".join(f"{name} {version}" for name, version in shown.items())),
+        ("Started", _times(len(record.starts))),
+    ]
+    return [(name, str(value)) for name, value in pairs if value not in (None, "", "0")]
+
+
+def settings(record: Record, title: str = "Settings") -> str:
+    """The resolved configuration, folded."""
+    return details(title, pre(record.config_yaml)) if record.config_yaml.strip() else ""
+
+
+def _headline_figures(record: Record) -> list[tuple[str, str, str]]:
+    last, first = record.last_eval, record.first_eval
+    k = number(last, "target.k")
+    problems = number(last, "target.n")
+    out = []
+    for name, path, before in (
+        ("Held out, greedy", "target.greedy_accuracy", first),
+        (f"mean@{k or 0:.0f}", "target.mean_at_k", {}),
+        (f"pass@{k or 0:.0f}", "target.pass_at_k", {}),
+        ("Old skill, greedy", "old_skill.greedy_accuracy", first),
+    ):
+        value, was = number(last, path), number(before, path)
+        remark = f"{percent(was)} before" if was is not None else ""
+        if not remark and problems and path == "target.greedy_accuracy":
+            remark = f"of {problems:.0f} problems"
+        out += [(name, percent(value), remark)] if value is not None else []
+    if (moved := number(last, "drift.kl_nats_per_token")) is not None:
+        out.append(("KL from the base", figure(moved), "nats per token"))
+    if record.steps and (reward := number(record.steps[-1], "reward_self")) is not None:
+        out.append(("Own reward, last step", figure(reward), ""))
+    if (rate := number(record.config, "train.learning_rate")) is not None:
+        out.append(("Learning rate", power(rate), ""))
+    peaks = [value for _, value in series(record.steps, "peak_memory_gib")]
+    if peaks:
+        out.append(("Peak memory", f"{max(peaks):.1f}\u00a0GiB", ""))
+    return out
+
+
+def _lead(record: Record) -> str:
+    started = record.starts[-1] if record.starts else {}
+    model, device, dtype = (
+        look(record.config, "model.name"),
+        started.get("device"),
+        started.get("dtype"),
+    )
+    spent = f"{duration(record.seconds)} of training" if record.steps else ""
+    where = ", ".join(str(part) for part in (device, dtype) if part)
+    return " · ".join(part for part in (str(model or ""), spent, where) if part)
+
+
+def _accuracy(record: Record) -> str:
+    lines = [
+        Line(name, series(record.evals, f"{field}.greedy_accuracy"), css)
+        for name, field, css in (("target", "target", "c-1"), ("old skill", "old_skill", "c-2"))
+    ]
+    counted = [
+        f"{n:.0f} of the {name}"
+        for name, field in (("target", "target"), ("old skill", "old_skill"))
+        if (n := number(record.last_eval, f"{field}.n"))
+    ]
+    meaning = "Share of problems, never trained on, that the greedy answer gets right"
+    meaning += f": {', '.join(counted)}." if counted else "."
+    return accuracy_figure("accuracy", "Held-out accuracy", meaning, lines)
+
+
+def _curves(record: Record) -> list[str]:
+    return [panel_figure(panel, record) for panel in (LOSS, *PANELS, TIME)]
+
+
+def _times(starts: int) -> str | None:
+    return f"{starts} times, resumed from a checkpoint" if starts > 1 else None
+
+
+def _count(value: object) -> str | None:
+    return f"{value:,}" if isinstance(value, int) else None
+
+
+def _with_reason(value: object, reason: object) -> str | None:
+    return f"{value} ({reason})" if value and reason else str(value) if value else None

@@ -1,0 +1,121 @@
+"""How sure a figure is: pass@k, bootstrap intervals, and tests of paired differences. Pure functions.
+
+Prompts are the unit everywhere: they are what a held-out file is a sample of. Samples of one prompt
+are averaged first, so that eight answers to one question do not count as eight questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+
+import torch
+from torch import Tensor
+
+RESAMPLES = 2000
+CHUNK_ELEMENTS = 2**22  # resampled values alive at once
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PairedMean:
+    """Mean of b − a over prompts, its 95 % interval, and a two-sided p-value of "no difference"."""
+
+    difference: float
+    interval: Interval
+    p_value: float
+
+
+@dataclass(frozen=True)
+class PairedCounts:
+    """Right and wrong of two columns on the same prompts, and the exact McNemar p-value."""
+
+    both: int
+    only_a: int
+    only_b: int
+    neither: int
+    p_value: float
+
+
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """Probability that at least one of k draws (of n, without replacement) is correct.
+
+    The unbiased estimator 1 − C(n−c, k)/C(n, k) of arXiv 2107.03374, eq. 1.
+
+    Raises:
+        ValueError: k larger than n.
+    """
+    if k > n:
+        raise ValueError(f"pass@{k} needs at least {k} samples a prompt, there are {n}")
+    return 1.0 - comb(n - correct, k) / comb(n, k)
+
+
+def powers_of_two(k: int) -> tuple[int, ...]:
+    """1, 2, 4 … up to k, and k itself: the k' that pass@k' is reported for."""
+    return tuple(dict.fromkeys([*(2**i for i in range(k.bit_length()) if 2**i <= k), k]))
+
+
+def bootstrap(values: Sequence[float], *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """Percentile interval of the mean, from seeded resamples of the prompts."""
+    return _percentiles(_resampled_means(values, seed, resamples))
+
+
+def paired_bootstrap(
+    a: Sequence[float], b: Sequence[float], *, seed: int = 0, resamples: int = RESAMPLES
+) -> PairedMean:
+    """Mean of b − a. The p-value is twice the smaller share of resampled means on one side of 0.
+
+    It is never below 2/(resamples + 1), the least that so many resamples can show.
+
+    Raises:
+        ValueError: not as many values on both sides.
+    """
+    differences = [y - x for x, y in zip(a, b, strict=True)]
+    means = _resampled_means(differences, seed, resamples)
+    below = int((means <= 0).sum())
+    above = int((means >= 0).sum())
+    p_value = min(1.0, 2 * (min(below, above) + 1) / (resamples + 1))
+    return PairedMean(sum(differences) / len(differences), _percentiles(means), p_value)
+
+
+def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> PairedCounts:
+    """Exact McNemar test: of the prompts that only one side solved, is each side's share a half?
+
+    p = min(1, 2·Σ_{i ≤ min(only_a, only_b)} C(m, i)/2^m with m = only_a + only_b); 1 where m = 0.
+
+    Raises:
+        ValueError: not as many values on both sides.
+    """
+    pairs = list(zip(a, b, strict=True))
+    only_a = sum(x and not y for x, y in pairs)
+    only_b = sum(y and not x for x, y in pairs)
+    both = sum(x and y for x, y in pairs)
+    m = only_a + only_b
+    tail = sum(comb(m, i) for i in range(min(only_a, only_b) + 1))
+    return PairedCounts(both, only_a, only_b, len(pairs) - both - m, min(1.0, 2 * tail / 2**m))
+
+
+def _resampled_means(values: Sequence[float], seed: int, resamples: int) -> Tensor:
+    """(resamples,) means of as many values drawn with replacement."""
+    pool = torch.tensor(list(values), dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    rows = max(1, CHUNK_ELEMENTS // len(pool))
+    parts = []
+    for start in range(0, resamples, rows):
+        count = min(rows, resamples - start)
+        chosen = torch.randint(len(pool), (count, len(pool)), generator=generator)
+        parts.append(pool[chosen].mean(-1))
+    return torch.cat(parts)
+
+
+def _percentiles(means: Tensor) -> Interval:
+    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return Interval(low, high)

@@ -1,0 +1,225 @@
+"""The run directory: taken or refused, written in whole lines, read while others write."""
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gft_lite.runs import RunDir, claim_empty, list_runs, step_of, write_atomic
+from gft_lite.types import RunError
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    return RunDir.create(tmp_path / "run", "train: {steps: 3}\n")
+
+
+# --- taking a folder ---
+
+
+def test_create_makes_folders_and_says_so(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "a" / "b", "x: 1\n")
+    assert run.config_file.read_text() == "x: 1\n"
+    assert run.status()["state"] == "created"
+    assert RunDir.open(tmp_path / "a" / "b").path == run.path
+
+
+def test_an_empty_folder_may_be_taken(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    assert RunDir.create(tmp_path / "run", "").config_file.is_file()
+
+
+def test_another_run_is_never_overwritten(run: RunDir) -> None:
+    before = {p.name: p.read_bytes() for p in run.path.iterdir()}
+    with pytest.raises(RunError, match=r"already holds a run.*--out.*gft-lite resume"):
+        RunDir.create(run.path, "other: 1\n")
+    assert {p.name: p.read_bytes() for p in run.path.iterdir()} == before
+
+
+def test_other_files_are_never_mixed_with(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(RunError, match="already holds files; nothing was overwritten"):
+        RunDir.create(tmp_path, "")
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(RunError, match=r"cannot be made \(.+\); choose another --out"):
+            claim_empty(path)
+    assert (tmp_path / "file").read_text() == "x"
+
+
+def test_open_refuses_what_is_no_run(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(RunError, match=r"is not a run directory: it has no config\.yaml"):
+            RunDir.open(path)
+
+
+# --- events ---
+
+
+def test_events_come_back_in_order_and_by_type(run: RunDir) -> None:
+    assert list(run.events()) == []
+    for i in (1, 2):
+        run.append({"type": "step", "step": i, "text": "zwölf\n\u2028"})
+        run.append({"type": "eval", "step": i})
+    assert [(e["type"], e["step"]) for e in run.events()] == [
+        ("step", 1),
+        ("eval", 1),
+        ("step", 2),
+        ("eval", 2),
+    ]
+    assert [e["step"] for e in run.events("eval")] == [1, 2]
+    assert next(run.events("step"))["text"] == "zwölf\n\u2028"
+    assert all(e["time"] > 1.6e9 for e in run.events())
+
+
+def test_a_half_written_last_line_is_left_out_wherever_it_is_cut(run: RunDir) -> None:
+    run.append({"type": "step", "step": 1})
+    whole = run.events_file.read_bytes()
+    line = json.dumps({"type": "step", "step": 2, "message": "wörter"}, ensure_ascii=False)
+    for cut in range(len(line.encode())):
+        run.events_file.write_bytes(whole + line.encode()[:cut])
+        assert [e["step"] for e in run.events()] == [1]
+    run.events_file.write_bytes(whole + line.encode() + b"\n")
+    assert [e["step"] for e in run.events()] == [1, 2]
+
+
+def test_a_line_cut_by_a_full_disk_does_not_hide_the_others(run: RunDir) -> None:
+    run.append({"type": "step", "step": 1})
+    with run.events_file.open("a") as file:
+        file.write('{"type": "st')
+    run.append({"type": "failed", "message": "no space"})
+    run.append({"type": "step", "step": 2})
+    assert [e.get("step") for e in run.events()] == [1, 2]
+
+
+def test_a_reader_beside_a_writer_sees_whole_events_only(run: RunDir) -> None:
+    writer = threading.Thread(
+        target=lambda: [run.append({"type": "step", "step": i, "x": "y" * 500}) for i in range(300)]
+    )
+    writer.start()
+    seen = []
+    while writer.is_alive():
+        seen = [e["step"] for e in run.events()]
+        assert seen == list(range(len(seen)))
+    writer.join()
+    assert [e["step"] for e in run.events()] == list(range(300))
+
+
+def test_forget_after_drops_what_a_resumed_run_writes_again(run: RunDir) -> None:
+    run.append({"type": "started"})
+    for step in (1, 2, 3, 4):
+        run.append({"type": "step", "step": step})
+        run.write_groups(step, [{"row": step}])
+    run.append({"type": "eval", "step": 4, "final": True})
+    run.append({"type": "finished", "step": 2})
+    with run.events_file.open("a") as file:
+        file.write('{"type": "step", "ste')
+    run.forget_after(2)
+    assert [(e["type"], e.get("step")) for e in run.events()] == [
+        ("started", None),
+        ("step", 1),
+        ("step", 2),
+    ]
+    assert run.group_steps() == [1, 2]
+    run.append({"type": "step", "step": 3})
+    assert [e["step"] for e in run.events("step")] == [1, 2, 3]
+
+
+def test_forget_after_on_a_run_without_events(run: RunDir) -> None:
+    run.forget_after(0)
+    assert list(run.events()) == []
+
+
+# --- status ---
+
+
+def test_status_is_replaced_whole(run: RunDir) -> None:
+    run.set_status("running", step=3, steps=9, message="long " * 50)
+    run.set_status("stopped", step=4)
+    status = run.status()
+    assert (status["state"], status["step"]) == ("stopped", 4)
+    assert "message" not in status and "steps" not in status
+    assert not list(run.path.glob("*.tmp"))
+
+
+def test_a_reader_never_sees_half_a_status(run: RunDir) -> None:
+    def write() -> None:
+        for step in range(200):
+            run.set_status("running", step=step, message="x" * (step * 37 % 5000))
+
+    writer = threading.Thread(target=write)
+    run.set_status("running", step=0)
+    writer.start()
+    while writer.is_alive():
+        assert run.status()["state"] == "running"
+    writer.join()
+    assert run.status()["step"] == 199
+
+
+def test_status_of_a_run_that_wrote_none_or_a_damaged_one(run: RunDir) -> None:
+    run.status_file.write_text("")
+    assert run.status()["state"] == "failed"
+    assert run.status()["message"] == f"{run.status_file} is damaged"
+    run.status_file.unlink()
+    assert run.status() == {"state": "created"}
+
+
+def test_write_atomic_keeps_the_old_file_where_writing_fails(tmp_path: Path) -> None:
+    file = tmp_path / "demo.json"
+    write_atomic(file, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomic(file, "half \ud800")
+    assert file.read_text() == "old"
+
+
+# --- groups and checkpoints ---
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=20)), max_size=4))
+def test_groups_come_back_as_they_were(
+    tmp_path_factory: pytest.TempPathFactory, groups: list[dict[str, str]]
+) -> None:
+    run = RunDir(tmp_path_factory.mktemp("groups"))
+    run.write_groups(12, groups)
+    assert run.read_groups(12) == groups
+    assert run.group_steps() == [12]
+    assert [p.name for p in run.groups_dir.iterdir()] == ["step-000012.json.gz"]
+
+
+def test_groups_of_a_step_that_was_not_stored(run: RunDir) -> None:
+    with pytest.raises(RunError, match="the groups of step 7 were not stored"):
+        run.read_groups(7)
+    assert run.group_steps() == []
+
+
+def test_only_complete_checkpoints_count_and_the_oldest_is_first(run: RunDir) -> None:
+    assert run.checkpoints() == []
+    for name in ("step-000100", "step-000020", "step-000030", ".step-000040.tmp"):
+        (run.checkpoints_dir / name).mkdir(parents=True)
+    for name in ("step-000100", "step-000020", ".step-000040.tmp"):
+        (run.checkpoints_dir / name / "state.json").write_text("{}")
+    assert [step_of(c) for c in run.checkpoints()] == [20, 100]
+
+
+# --- finding runs ---
+
+
+def test_list_runs_finds_them_down_to_grandchildren_newest_first(tmp_path: Path) -> None:
+    import os
+
+    for age, name in enumerate(("one", "demo/gft", "two", "a/b/too-deep")):
+        run = RunDir.create(tmp_path / name, "")
+        os.utime(run.config_file, (1e9 - age, 1e9 - age))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.yaml").write_text("no run: it has no status")
+    found = [run.path.relative_to(tmp_path).as_posix() for run in list_runs(tmp_path)]
+    assert found == ["one", "demo/gft", "two"]
+    assert [run.path for run in list_runs(tmp_path / "one")] == [tmp_path / "one"]
+    assert list_runs(tmp_path / "nowhere") == []

@@ -1,0 +1,236 @@
+"""The plan of the building: who may import whom, what loads when, and how large a file may be.
+
+Read from the source by its syntax tree, imports inside functions included.
+"""
+
+import ast
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import gft_lite
+from gft_lite.config import RunConfig, load_config, preset_dir, preset_names
+
+PACKAGE = Path(gft_lite.__file__).parent
+COMMAND = Path(sys.executable).with_name("gft-lite")
+
+# From the ground up, with the packages each may import besides the standard library. A room imports
+# only rooms above it in this list.
+ROOMS: dict[str, set[str]] = {
+    "types": set(),
+    "config": {"pydantic", "yaml"},
+    "assets": set(),
+    "data": {"datasets", "pyarrow"},
+    "rewards": {"math_verify", "sympy"},
+    "advantages": set(),
+    "runs": set(),
+    "groups": set(),
+    "prepare": set(),
+    "memory": set(),
+    "batching": {"torch"},
+    "methods": {"torch"},
+    "models": {"torch", "transformers", "peft", "bitsandbytes", "unsloth", "safetensors"},
+    "adapters": {"torch", "safetensors"},
+    "observe": {"torch"},
+    "trainer": {"torch", "accelerate", "psutil", "bitsandbytes"},
+    "evaluate": {"torch"},
+    "compare": set(),
+    "export": set(),
+    "report": {"yaml"},
+    "worker": {"psutil", "transformers"},
+    "jobs": {"psutil"},
+    "demo": set(),
+    "terminal": {"typer", "rich", "yaml"},
+    "cli": {"typer", "rich", "yaml"},
+    "ui": {"gradio"},
+    "__main__": set(),
+}
+# Besides the order: who starts a process of another room must not import it as well.
+NEVER = {("jobs", "worker"), ("ui", "worker"), ("ui", "trainer"), ("ui", "cli"), ("report", "models")}
+
+LONGEST_FILE_LINES = 300
+LONGER_FOR_A_REASON = {
+    "cli.py": "every command of the program, each a few lines",
+    "trainer.py": "the training loop is read in one place",
+    "worker.py": "the whole life of a run: start, limits, signals, failures, resume",
+}
+
+
+def sources() -> list[Path]:
+    return sorted(p for p in PACKAGE.rglob("*.py") if "presets" not in p.parts)
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Full names of all modules a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module == "gft_lite":  # `from gft_lite import terminal`
+                found |= {f"gft_lite.{alias.name}" for alias in node.names}
+            else:
+                found.add(node.module or "")
+    return found
+
+
+def imported_rooms(path: Path) -> set[str]:
+    own = {n.split(".")[1] for n in imports_of(path) if n.startswith("gft_lite.")}
+    return own - {"__version__"}
+
+
+def imported_packages(path: Path) -> set[str]:
+    tops = {name.split(".")[0] for name in imports_of(path)}
+    return tops - set(sys.stdlib_module_names) - {"gft_lite"}
+
+
+ALL = [pytest.param(path, id=path.relative_to(PACKAGE).as_posix()) for path in sources()]
+
+
+def test_every_room_is_in_the_plan() -> None:
+    unknown = {room_of(path) for path in sources()} - set(ROOMS) - {"__init__"}
+    assert not unknown, f"say in tests/test_structure.py where {unknown} belongs"
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_imports_point_downwards(path: Path) -> None:
+    room, order = room_of(path), list(ROOMS)
+    if room == "__init__":
+        assert imported_rooms(path) == set()
+        return
+    allowed = {*order[: order.index(room)], room}
+    wrong = imported_rooms(path) - allowed
+    assert not wrong, f"{path.name} of room {room} imports {wrong}, which lie above it"
+    assert not {other for here, other in NEVER if here == room} & imported_rooms(path)
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_every_room_keeps_to_its_packages(path: Path) -> None:
+    wrong = imported_packages(path) - ROOMS.get(room_of(path), set())
+    assert not wrong, f"{path.name} of room {room_of(path)} imports {wrong}"
+
+
+def test_the_reader_of_imports_sees_all_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "x.py"
+    file.write_text(
+        "import os, torch.nn as nn\nfrom gft_lite import runs\n"
+        "def f():\n    from gft_lite.data.load import x\n    if x:\n        import yaml\n"
+    )
+    assert imported_rooms(file) == {"runs", "data"}
+    assert imported_packages(file) == {"torch", "yaml"}
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_files_are_short_and_say_what_they_are(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    lines = text.count("\n")
+    name = path.relative_to(PACKAGE).as_posix()
+    assert lines <= LONGEST_FILE_LINES or name in LONGER_FOR_A_REASON, f"{lines} lines"
+    assert ast.get_docstring(ast.parse(text)), "no docstring"
+
+
+def test_no_reason_outlives_its_file() -> None:
+    for name in LONGER_FOR_A_REASON:
+        assert (PACKAGE / name).read_text(encoding="utf-8").count("\n") > LONGEST_FILE_LINES, name
+
+
+# --- what loads when ---
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["gft_lite", "gft_lite.config", "gft_lite.data", "gft_lite.rewards", "gft_lite.runs"]
+    + ["gft_lite.prepare", "gft_lite.groups", "gft_lite.cli", "gft_lite.worker", "gft_lite.report"],
+)
+def test_importing_this_loads_nothing_heavy(module: str) -> None:
+    heavy = "{'torch', 'transformers', 'datasets', 'pyarrow', 'sympy', 'gradio', 'accelerate'}"
+    code = f"import sys, {module}; print(*{heavy} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []
+
+
+def test_help_is_there_in_a_second_and_names_every_command() -> None:
+    took = []
+    for _ in range(3):
+        started = time.perf_counter()
+        ran = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, check=True)
+        took.append(time.perf_counter() - started)
+    assert min(took) < 1.0
+    listed = {line.split()[0] for line in ran.stdout.split("Commands:")[1].splitlines() if line}
+    assert listed >= set("demo data train resume eval presets runs report".split())
+
+
+@pytest.mark.parametrize(
+    ("group", "commands"), [("data", "check"), ("runs", "list show stop")], ids=["data", "runs"]
+)
+def test_help_of_groups_of_commands(group: str, commands: str) -> None:
+    ran = subprocess.run([COMMAND, group, "--help"], capture_output=True, text=True, check=True)
+    listed = {line.split()[0] for line in ran.stdout.split("Commands:")[1].splitlines() if line}
+    assert listed >= set(commands.split())
+
+
+# --- the public surface ---
+
+
+def test_public_names_are_there() -> None:
+    assert {"RunConfig", "train", "train_iter", "evaluate", "load_examples"} <= {*gft_lite.__all__}
+    for name in gft_lite.__all__:
+        assert getattr(gft_lite, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        gft_lite.nope  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("gft_lite.advantages", "group_advantages"), ("gft_lite.methods", "METHODS")]
+    + [("gft_lite.methods.gft", "gft_loss"), ("gft_lite.rewards", "build_scorer")],
+)
+def test_names_that_the_design_promises(module: str, name: str) -> None:
+    assert getattr(import_module(module), name)
+
+
+# --- presets ---
+
+PRESETS = ["tiny-cpu"]
+# Equal to the schema's default and written down all the same: what a preset is about.
+SAID_ON_PURPOSE = {"model.name", "method.name", "method.tau", "group.expert", "train.steps"} | {
+    "train.prompts_per_step"
+}
+
+
+def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        found |= leaves(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return found
+
+
+def test_presets_are_those_we_know() -> None:
+    assert preset_names() == PRESETS
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_valid_and_says_what_it_is_for(name: str) -> None:
+    load_config(preset=name)
+    first = (preset_dir() / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith("# ") and len(first) > 20
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_hold_differences_only(name: str) -> None:
+    written = leaves(yaml.safe_load((preset_dir() / f"{name}.yaml").read_text(encoding="utf-8")))
+    default = leaves(RunConfig().to_dict())
+    repeated = {key for key, value in written.items() if default.get(key) == value}
+    assert repeated <= SAID_ON_PURPOSE, f"{repeated} are the defaults already"
