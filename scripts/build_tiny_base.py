@@ -62,7 +62,7 @@ class Recipe:
     """How the base is made; written into build.json."""
 
     seed: int = 0
-    steps: int = 1300
+    steps: int = 1100
     tokens_per_step: int = 4000
     muon_learning_rate: float = 5.0e-3
     adamw_learning_rate: float = 2.0e-3
@@ -74,7 +74,7 @@ class Recipe:
     layers: int = 4
     heads: int = 8
     kv_heads: int = 2
-    max_position_embeddings: int = 1024
+    max_position_embeddings: int = 2048
 
 
 # --- data --------------------------------------------------------------------------------------

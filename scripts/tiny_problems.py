@@ -3,6 +3,7 @@
 A `Story` has a start and some events; each part needs one line of arithmetic. From stories come
 
     old skill      one part, answered in one line                  (the base model knows it)
+                   or, more rarely, in the words of an expert or a teacher
     target skill   three parts, answered line by line              (the base model must learn it)
     neighbours     bare sums, chains of sums, finding one number
                    in a longer story, a few two-part stories       (so that the target is learnable)
@@ -143,7 +144,7 @@ def _gain(rng: Random, name: str, other: str, thing: str, count: int) -> Part | 
         [
             (f"{name} buys {number} more {thing}.", "After buying"),
             (f"{name} finds {number} {thing}.", "After finding"),
-            (f"{other} gives {name} {number} {thing}.", "With the gift"),
+            (f"{name} gets {number} {thing} from {other}.", "With the gift"),
         ]
     )
     return Part(sentence, lead, count, "+", number)
@@ -268,6 +269,9 @@ TEACHER_STYLES: tuple[Callable[[Story], str], ...] = (
 )
 
 
+WORDED_STYLES = (expert_response, *TEACHER_STYLES)
+
+
 def corrupt(rng: Random, story: Story, kinds: Sequence[str] = ("slip", "sign")) -> Story:
     """The same story solved wrongly, consistent from the mistake on, with another final number.
 
@@ -325,6 +329,12 @@ def _old_skill(rng: Random) -> Task:
     return Task(story.prompt, old_skill_response(story))
 
 
+def _old_skill_in_words(rng: Random) -> Task:
+    """The same in anybody's manner: a base model has read all kinds of solutions."""
+    story = make_story(rng, 1)
+    return Task(story.prompt, rng.choice(WORDED_STYLES)(story))
+
+
 def _random_sum(rng: Random, left: int | None = None) -> Part:
     """One bare operation within range; `left` fixes its first number."""
     while True:
@@ -376,17 +386,17 @@ def _one_part(rng: Random) -> Task:
 
 def _two_parts(rng: Random) -> Task:
     story = make_story(rng, 2)
-    lines = "; ".join(part.line for part in story.parts)
-    return Task(story.prompt, f"{lines}\n{final(story.answer)}")
+    return Task(story.prompt, rng.choice(WORDED_STYLES)(story))
 
 
 BASE_TASKS: dict[str, tuple[float, Callable[[Random], Task]]] = {
-    "old_skill": (0.35, _old_skill),
-    "sums": (0.25, _sums),
-    "chain": (0.13, _chain),
-    "find_number": (0.12, _find_number),
-    "one_part": (0.12, _one_part),
-    "two_parts": (0.03, _two_parts),
+    "old_skill": (0.30, _old_skill),
+    "old_skill_in_words": (0.12, _old_skill_in_words),
+    "sums": (0.20, _sums),
+    "chain": (0.12, _chain),
+    "find_number": (0.10, _find_number),
+    "one_part": (0.10, _one_part),
+    "two_parts": (0.06, _two_parts),
 }
 
 
