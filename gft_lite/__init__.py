@@ -1,6 +1,6 @@
 """gft-lite: Group Fine-Tuning on the one GPU you own.
 
-    from gft_lite import RunConfig, train, evaluate, load_examples
+    from gft_lite import load_config, train, evaluate, load_examples
 
 Names are loaded when they are first used, so that `import gft_lite` costs nothing.
 """

@@ -27,6 +27,16 @@ from gft_lite.types import ModelError
 
 Record = dict[str, Any]
 
+# what adapters are told apart by and checked with where no data is at hand
+FIXED_PROMPTS = (
+    "What is 17 + 25?",
+    "Name three colours.",
+    "Ann has 4 pens and buys 3 more. How many pens does Ann have now?",
+    "Write one sentence about rain.",
+    "Is 91 a prime number? Answer yes or no.",
+    "Translate 'good morning' into French.",
+)
+
 
 def adapter_folder(path: Path) -> Path:
     """An adapter folder, or the adapter of a run or checkpoint folder.
@@ -42,7 +52,9 @@ def adapter_folder(path: Path) -> Path:
             f"{path} is a run without an adapter yet; wait for it, continue it with "
             f"`gft-lite resume {path}`, or name one of its checkpoints"
         )
-    raise ModelError(f"{path} is no adapter folder, no run and no checkpoint")
+    raise ModelError(
+        f"{path} is not an adapter folder (it has no adapter_config.json), no run and no checkpoint"
+    )
 
 
 def run_of(path: Path) -> RunDir | None:
@@ -115,17 +127,15 @@ def base_record(model: ModelConfig) -> dict[str, Any]:
     return {"name": model.name, "revision": model.revision, **asdict(found)}
 
 
-def mixed_record(
-    model: ModelConfig, tokenizer: Any, parts: Sequence[Mapping[str, Any]], how: Mapping[str, Any]
-) -> Record:
-    """The record of an adapter that was mixed from others; `parts` are folder, weight, sha256."""
+def bare_record(model: ModelConfig, tokenizer: Any, stages: Sequence[Mapping[str, Any]]) -> Record:
+    """The record of an adapter that no run of ours made: mixed from others, or another tool's."""
     return {
         "gft_lite": __version__,
         "format": 1,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "base": base_record(model),
         "chat_template_sha256": template_sha256(tokenizer),
-        "stages": [{"method": "mix", **how, "parts": list(parts)}],
+        "stages": list(stages),
         "metrics": {},
     }
 

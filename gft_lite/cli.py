@@ -8,16 +8,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gft_lite import __version__
-from gft_lite.types import ConfigError, GftError, InputError, RunError
-
-SHOWN_ROWS = 10  # of those that are dropped
+from gft_lite import __version__, cli_adapters, cli_distill, cli_eval
+from gft_lite.cli_data import JsonOption, MapOption, data_app, parse_map
+from gft_lite.types import GftError, InputError, RunError
 
 app = typer.Typer(
     name="gft-lite",
@@ -27,19 +25,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(help="Look at data before a GPU minute is spent.", no_args_is_help=True)
+data_app.command("distill")(cli_distill.distill)
 app.add_typer(data_app, name="data")
+app.command("eval")(cli_eval.eval_)
+for command in (cli_adapters.compare, cli_adapters.export, cli_adapters.mix):
+    app.command()(command)
 runs_app = typer.Typer(help="List, show and stop runs.", no_args_is_help=True)
 app.add_typer(runs_app, name="runs")
 
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=C", help="Change one setting; may be repeated."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
-MapOption = Annotated[
-    list[str] | None,
-    typer.Option("--map", metavar="FIELD=COLUMN", help="Name a column, e.g. prompt=question."),
 ]
 SkipOption = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop rows that cannot be used.")]
 
@@ -61,7 +57,7 @@ def _root(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="New folder for the results.")] = Path("runs/demo"),
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of every method.")] = 120,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of every method.")] = 100,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     json_: JsonOption = False,
     set_: SetOption = None,
@@ -71,7 +67,7 @@ def demo(
     from gft_lite.demo import RECIPES, run_demo
 
     terminal.note(
-        "The embedded demo model (2 M parameters) knows one-step word problems and learns "
+        "The embedded demo model (2.8 M parameters) knows one-step word problems and learns "
         "three-step ones.\nAs in real files, some solutions are wrong: about a fifth of the "
         "experts' and more than a third of the teachers'."
     )
@@ -112,40 +108,6 @@ def demo(
         f"Report: {out / 'report.html'}   Figures: {out / 'demo.json'}   "
         f"Adapters: {out}/*/adapter"
     )
-
-
-@data_app.command("check")
-def data_check(
-    file: Annotated[str, typer.Argument(help="File, hub name, or embedded:NAME.")],
-    map_: MapOption = None,
-    format_: Annotated[str, typer.Option("--format", help="Format name.")] = "auto",
-    model: Annotated[
-        str | None, typer.Option(help="Count tokens with this model's tokenizer.")
-    ] = None,
-    json_: JsonOption = False,
-) -> None:
-    """Say what was recognised, count, and list every row that cannot be used."""
-    from gft_lite import terminal
-    from gft_lite.assets import resolve
-    from gft_lite.data import check_file, report_json, report_text
-
-    count_tokens = None
-    if model:
-        from gft_lite.config import ModelConfig
-        from gft_lite.models import load_tokenizer
-
-        tokenizer = load_tokenizer(ModelConfig(name=model))
-
-        def count_tokens(text: str) -> int:
-            return len(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    report = check_file(
-        resolve(file), format=format_, columns=parse_map(map_), count_tokens=count_tokens
-    )
-    if json_:
-        terminal.print_json(report_json(report))
-    else:
-        typer.echo(report_text(report))
 
 
 @app.command()
@@ -194,86 +156,6 @@ def resume(
     with terminal.training_progress("training", config.train.steps) as show:
         result = resume_run(run_dir, on_event=_tell(show))
     _print_result(result, json_)
-
-
-@app.command("eval")
-def eval_(
-    data: Annotated[str, typer.Option(help="File of prompts with answers, or embedded:NAME.")],
-    model: Annotated[str, typer.Option(help="Model name or folder.")] = "tiny",
-    adapter: Annotated[Path | None, typer.Option(help="Adapter folder.")] = None,
-    reward: Annotated[str, typer.Option(help="Reward that decides what is correct.")] = "math",
-    k: Annotated[int, typer.Option(min=0, help="Sampled answers a prompt; 0: greedy only.")] = 8,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 256,
-    load_in_4bit: Annotated[bool, typer.Option("--load-in-4bit", help="NF4 weights.")] = False,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    map_: MapOption = None,
-    skip_bad_rows: SkipOption = False,
-    json_: JsonOption = False,
-) -> None:
-    """Greedy accuracy, mean@k and pass@k on any file with any reward."""
-    from gft_lite import terminal
-    from gft_lite.config import DataConfig, ModelConfig
-    from gft_lite.evaluate import evaluate
-    from gft_lite.models import load_policy
-    from gft_lite.prepare import check_reward, dropped_rows, load, short_enough
-    from gft_lite.rewards import build_scorer
-    from gft_lite.worker import quiet_libraries
-
-    quiet_libraries()
-    wanted = DataConfig(
-        path=data, limit=limit, columns=parse_map(map_), skip_bad_rows=skip_bad_rows
-    )
-    loaded = load(data, wanted)
-    with build_scorer(parse_reward(reward), allow_custom=True) as scorer:
-        scorable = check_reward(loaded.examples, scorer, data, skip_bad_rows=skip_bad_rows)
-        policy = load_policy(
-            ModelConfig(
-                name=model, adapter=str(adapter) if adapter else None, load_in_4bit=load_in_4bit
-            ),
-            None,
-        )
-        longest_answer = min(max_new_tokens, policy.max_length // 2)
-        asked = short_enough(
-            scorable.examples,
-            lambda example: len(policy.chat.prompt_ids(example.prompt)),
-            policy.max_length - longest_answer,
-            data,
-            todo="lower --max-new-tokens",
-            skip_bad_rows=skip_bad_rows,
-        )
-        _note_dropped((*dropped_rows(loaded, data), *scorable.dropped, *asked.dropped))
-        terminal.note(f"Answering {len(asked.examples)} prompts.")
-        found = evaluate(
-            policy, asked.examples, scorer, k=k, max_new_tokens=longest_answer, seed=seed
-        )
-    document = {
-        "model": model,
-        "adapter": str(adapter) if adapter else None,
-        "data": data,
-        "reward": reward,
-        "seed": seed,
-        **found.to_dict(),
-    }
-    if json_:
-        terminal.print_json(document)
-        return
-    percent = terminal.percent
-    sampled = {f"mean@{k}": found.mean_at_k, f"pass@{k}": found.pass_at_k} if k else {}
-    terminal.table(
-        f"{data}, {found.n} prompts",
-        ["", "greedy", *sampled, "cut off", "no answer found", "tokens"],
-        [
-            [
-                str(adapter) if adapter else model,
-                percent(found.greedy_accuracy),
-                *(percent(share) for share in sampled.values()),
-                str(found.truncated),
-                str(found.unparsed),
-                f"{found.response_tokens:.0f}",
-            ]
-        ],
-    )
 
 
 @app.command()
@@ -373,37 +255,6 @@ def report(
         typer.echo(write_run_report(RunDir.open(run_dir), out))
 
 
-def parse_map(pairs: list[str] | None) -> dict[str, str]:
-    """`["prompt=question"]` → {"prompt": "question"}.
-
-    Raises:
-        ConfigError: a pair without a `=`.
-    """
-    mapping = {}
-    for pair in pairs or []:
-        field, separator, column = pair.partition("=")
-        if not (separator and field and column):
-            raise ConfigError(f"--map {pair!r}: write it as FIELD=COLUMN, e.g. prompt=question")
-        mapping[field] = column
-    return mapping
-
-
-def parse_reward(text: str) -> Any:
-    """A reward's name, or its options as YAML: `{name: length, max_chars: 40}`.
-
-    Raises:
-        ConfigError: no YAML.
-    """
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(
-            f"--reward {text!r}: write a name, or options like '{{name: length, max_chars: 40}}'"
-        ) from None
-
-
 def next_run_folder(method: str) -> Path:
     """The first free runs/METHOD-N."""
     n = 1
@@ -417,7 +268,7 @@ def _tell(show: Any) -> Any:
 
     def on_event(event: dict[str, Any]) -> None:
         if event["type"] == "started":
-            _note_dropped(event["bad_rows"], event["bad_rows_dropped"])
+            terminal.note_dropped(event["bad_rows"], event["bad_rows_dropped"])
             left_out = event["examples_left_out"]
             terminal.note(
                 f"{event['examples']} examples"
@@ -430,19 +281,6 @@ def _tell(show: Any) -> Any:
             show(event)
 
     return on_event
-
-
-def _note_dropped(rows: Sequence[str], count: int | None = None) -> None:
-    """Name the rows that --skip-bad-rows dropped; `count` where `rows` are not all of them."""
-    from gft_lite import terminal
-
-    count = len(rows) if count is None else count
-    if not count:
-        return
-    lines = [f"{count:,} rows are dropped:", *(f"  {row}" for row in rows[:SHOWN_ROWS])]
-    if count > SHOWN_ROWS:
-        lines.append(f"  … and {count - SHOWN_ROWS:,} more")
-    terminal.note("\n".join(lines))
 
 
 def _print_result(result: Any, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Adapters side by side: one model in memory, the adapters switched, every column with its identity.
+"""Adapters side by side: one model in memory, adapters switched, every column with its identity.
 
 The first column is the bare base. Each column carries the hash of its adapter's weights and how far
 its logits are from the base's on fixed prompts, so a "tuned" column that is the base in truth, or
@@ -8,7 +8,7 @@ right and wrong, paired bootstrap for the mean reward.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gft_lite.adapters import adapter_folder
+from gft_lite.adapters import FIXED_PROMPTS, adapter_folder
 from gft_lite.config import ModelConfig
 from gft_lite.evaluate import Answered, Evaluation, evaluate
 from gft_lite.models import Policy, Sampling, load_policy
@@ -30,14 +30,6 @@ from gft_lite.significance import PairedCounts, PairedMean, mcnemar, paired_boot
 from gft_lite.types import DataError, Example, Message
 
 BASE = "base"
-FIXED_PROMPTS = (
-    "What is 17 + 25?",
-    "Name three colours.",
-    "Ann has 4 pens and buys 3 more. How many pens does Ann have now?",
-    "Write one sentence about rain.",
-    "Is 91 a prime number? Answer yes or no.",
-    "Translate 'good morning' into French.",
-)
 
 
 @dataclass(frozen=True)
@@ -126,6 +118,7 @@ def compare(
     max_new_tokens: int = 256,
     batch: int = 128,
     seed: int = 0,
+    fit: Callable[[Sequence[Example], Policy, int], Sequence[Example]] | None = None,
 ) -> Comparison:
     """Load the base once, and let it answer bare and with each adapter.
 
@@ -138,6 +131,7 @@ def compare(
         max_new_tokens: longest answer in tokens.
         batch: answers generated at once.
         seed: of samples and bootstrap.
+        fit: (examples, policy, answer tokens) → those whose prompt leaves room for an answer.
 
     Raises:
         DataError: no examples.
@@ -147,25 +141,27 @@ def compare(
         raise DataError("nothing to compare on: name a file with --data or a text with --prompt")
     source = source_of(model.name)
     folders = [adapter_folder(path) for path in adapters]
-    for folder in folders:
-        check_adapter(folder, model.name, source, model.revision)
+    for place in folders:
+        check_adapter(place, model.name, source, model.revision)
     policy: Any = load_policy(model.model_copy(update={"adapter": None}), None)
     names = _labels(adapters)
-    for name, folder in zip(names, folders, strict=True):
-        check_template(folder, policy.tokenizer, model.name)
-        add_adapter(policy, name, folder)
+    for label, place in zip(names, folders, strict=True):
+        check_template(place, policy.tokenizer, model.name)
+        add_adapter(policy, label, place)
     asked = [(Message("user", text),) for text in FIXED_PROMPTS]
     fixed = [policy.chat.prompt_ids(messages) for messages in asked]
     columns: list[Column] = []
     logits: list[Tensor] = []
     how = {"max_new_tokens": min(max_new_tokens, policy.max_length // 2), "batch": batch}
-    for name, folder in [(None, None), *zip(names, folders, strict=True)]:
+    if fit:
+        examples = fit(tuple(examples), policy, how["max_new_tokens"])
+    everyone: list[tuple[str | None, Path | None]] = [(None, None)]
+    everyone += zip(names, folders, strict=True)
+    for name, folder in everyone:
         with using(policy, name):
             logits.append(torch.cat([prompt_logits(policy, ids).flatten().cpu() for ids in fixed]))
             gap = (logits[-1] - logits[0]).abs()
-            found = (
-                evaluate(policy, examples, scorer, k=k, seed=seed, **how) if scorer else None
-            )
+            found = evaluate(policy, examples, scorer, k=k, seed=seed, **how) if scorer else None
             texts = tuple(a.greedy for a in found.answers) if found else _say(policy, examples, how)
         columns.append(
             Column(
@@ -239,8 +235,10 @@ def _remarks(columns: Sequence[Column], logits: Sequence[Tensor]) -> tuple[str, 
                 f"{a.adapter_sha256[:12]}…"
             )
         elif torch.equal(logits[i], logits[j]):
-            who = f"{b.name} does not differ from the base" if a.name == BASE else (
-                f"{a.name} and {b.name} do not differ"
+            who = (
+                f"{b.name} does not differ from the base"
+                if a.name == BASE
+                else (f"{a.name} and {b.name} do not differ")
             )
             said.append(
                 f"{who}: every logit on {len(FIXED_PROMPTS)} fixed prompts is equal. Was it "

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gft_lite.adapters import adapter_folder, mixed_record, write_record
+from gft_lite.adapters import adapter_folder, bare_record, write_record
 from gft_lite.config import ModelConfig
 from gft_lite.evaluate import evaluate
 from gft_lite.models import Policy, load_policy
@@ -178,5 +178,6 @@ def _write(
         }
         for part in parts
     ]
-    write_record(aside, mixed_record(model, policy.tokenizer, listed, settings))
+    stage = {"method": "mix", **settings, "parts": listed}
+    write_record(aside, bare_record(model, policy.tokenizer, [stage]))
     aside.rename(out)

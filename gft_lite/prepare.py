@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gft_lite.assets import PREFIX, resolve
 from gft_lite.config import DataConfig, RunConfig
-from gft_lite.data import Loaded, load_examples
+from gft_lite.data import Loaded, load_examples, subset, where
 from gft_lite.rewards import Scorer, build_scorer, target_of
 from gft_lite.types import ConfigError, DataError, Example, InputError, RewardError, Source
 
@@ -19,7 +19,7 @@ SHOWN_ROWS = 5
 class Kept:
     """Examples that can be used, and a sentence about each row that was dropped."""
 
-    examples: tuple[Example, ...]
+    examples: Sequence[Example]
     dropped: tuple[str, ...] = ()
 
 
@@ -31,9 +31,9 @@ class Prepared:
     dropped: a sentence about each row that `skip_bad_rows` dropped, of any of the files.
     """
 
-    examples: tuple[Example, ...]
-    eval_examples: tuple[Example, ...]
-    retention_examples: tuple[Example, ...]
+    examples: Sequence[Example]
+    eval_examples: Sequence[Example]
+    retention_examples: Sequence[Example]
     scorer: Scorer
     left_out: int
     dropped: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ def prepare(config: RunConfig, *, allow_custom_reward: bool = False) -> Prepared
         kept = Kept(loaded.examples)
         if config.method.rewarded:
             kept = check_reward(loaded.examples, scorer, path, skip_bad_rows=skip)
-        usable = [e for e in kept.examples if _responses(e, sources, config)]
+        usable = where(kept.examples, lambda e: _responses(e, sources, config) > 0)
         if not usable:
             raise DataError(
                 f"{path}: method {config.method.name!r} trains on "
@@ -67,7 +67,7 @@ def prepare(config: RunConfig, *, allow_custom_reward: bool = False) -> Prepared
         target = _held_out(config.data.eval_path, config, scorer)
         retention = _held_out(config.data.retention_path, config, scorer)
         return Prepared(
-            examples=tuple(usable),
+            examples=usable,
             eval_examples=target.examples,
             retention_examples=retention.examples,
             scorer=scorer,
@@ -207,11 +207,12 @@ def _keep(
 ) -> Kept:
     """Examples without a complaint. Any complaint is an error unless bad rows may be dropped, and
     so is an empty rest."""
-    kept, complaints = [], []
-    for example in examples:
+    kept: list[int] = []
+    complaints: list[str] = []
+    for place, example in enumerate(examples):
         found = complaint(example)
         if found is None:
-            kept.append(example)
+            kept.append(place)
         else:
             complaints.append(found)
     if complaints and not (kept and skip_bad_rows):
@@ -220,4 +221,4 @@ def _keep(
         if kept:
             lines.append(f"--skip-bad-rows keeps the other {len(kept):,} rows and drops these")
         raise error("\n".join(lines))
-    return Kept(tuple(kept), tuple(complaints))
+    return Kept(subset(examples, kept), tuple(complaints))

@@ -1,4 +1,4 @@
-"""How sure a figure is: pass@k, bootstrap intervals, and tests of paired differences. Pure functions.
+"""How sure a figure is: pass@k, bootstrap intervals, tests of paired differences. Pure functions.
 
 Prompts are the unit everywhere: they are what a held-out file is a sample of. Samples of one prompt
 are averaged first, so that eight answers to one question do not count as eight questions.

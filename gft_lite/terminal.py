@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+SHOWN_ROWS = 10  # of those that are dropped
+
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 results = Console(highlight=False, soft_wrap=True)
 
@@ -36,6 +38,17 @@ def _finite(value: Any) -> Any:
 def note(text: str) -> None:
     """A sentence about progress."""
     errors.print(text, markup=False)
+
+
+def note_dropped(rows: Sequence[str], count: int | None = None) -> None:
+    """Name the rows that --skip-bad-rows dropped; `count` where `rows` are not all of them."""
+    count = len(rows) if count is None else count
+    if not count:
+        return
+    lines = [f"{count:,} rows are dropped:", *(f"  {row}" for row in rows[:SHOWN_ROWS])]
+    if count > SHOWN_ROWS:
+        lines.append(f"  … and {count - SHOWN_ROWS:,} more")
+    note("\n".join(lines))
 
 
 @contextmanager

@@ -12,10 +12,13 @@ from gft_lite.config import (
     RunConfig,
     config_from_dict,
     load_config,
+    load_preset,
     parse_override,
     preset_names,
 )
 from gft_lite.types import ConfigError
+
+PRESET_TOKENS = load_preset("tiny-cpu")["group"]["max_new_tokens"]
 
 
 def written(tmp_path: Path, text: str | bytes) -> Path:
@@ -38,7 +41,7 @@ def test_later_layers_win(tmp_path: Path) -> None:
     config = load_config(file, preset="tiny-cpu", overrides=["train.steps=5", "train.steps=6"])
     assert config.train.steps == 6, "the last --set"
     assert config.train.seed == 3, "the file, over the schema"
-    assert config.group.max_new_tokens == 96, "the preset, over the schema"
+    assert config.group.max_new_tokens == PRESET_TOKENS != RunConfig().group.max_new_tokens
     assert config.train.weight_decay == RunConfig().train.weight_decay
     assert load_config(file, preset="tiny-cpu").train.steps == 7, "the file, over the preset"
 
@@ -46,7 +49,7 @@ def test_later_layers_win(tmp_path: Path) -> None:
 def test_a_file_may_name_its_preset_and_the_command_line_another(tmp_path: Path) -> None:
     file = written(tmp_path, "preset: tiny-cpu\ntrain: {steps: 7}\n")
     config = load_config(file)
-    assert (config.train.steps, config.group.max_new_tokens) == (7, 96)
+    assert (config.train.steps, config.group.max_new_tokens) == (7, PRESET_TOKENS)
     assert load_config(file, preset="tiny-cpu") == config
     unknown = written(tmp_path, "preset: tiny-cpus\n")
     assert "did you mean 'tiny-cpu'?" in complaint(path=unknown)
@@ -168,7 +171,11 @@ def test_set_with_broken_yaml() -> None:
             "model.backend: input should be 'auto', 'hf' or 'unsloth' (got 'HF')",
         ),
         ("data.path=5", "data.path: input should be a valid string (got 5)"),
-        ("data.columns.prompt=5", "data.columns.prompt: input should be a valid string (got 5)"),
+        (
+            "data.columns.prompt=5",
+            "data.columns.prompt: canonical field → column of the file, where recognition needs "
+            "help (got 5)",
+        ),
         ("train=5", "train: expected keys below it, as in `train: {key: value}` (got 5)"),
         ("method=5", "method: expected keys below it, as in `method: {key: value}` (got 5)"),
         (

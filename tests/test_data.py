@@ -269,7 +269,8 @@ CONVENTIONS: list[tuple[str, dict[str, object], str, Example]] = [
     (
         "Alpaca written out",
         {
-            "text": f"{SYSTEM}\n\n### Instruction:\nAdd.\n\n### Input:\n1 and 1\n\n### Response:\n{SAY}"
+            "text": f"{SYSTEM}\n\n### Instruction:\nAdd.\n\n### Input:\n1 and 1\n\n"
+            + f"### Response:\n{SAY}"
         },
         "text",
         Example((CHAT_PROMPT[0], *user("Add.\n\n1 and 1")), (SAY,)),

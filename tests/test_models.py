@@ -190,7 +190,7 @@ def test_bad_model_and_adapter_folders(tmp_path: Path, policy: Policy) -> None:
         load_policy(ModelConfig(name=str(tmp_path)), None)
     with pytest.raises(ModelError, match="no folder here"):
         load_policy(ModelConfig(name="./nowhere"), None)
-    with pytest.raises(ModelError, match="adapter_config.json"):
+    with pytest.raises(ModelError, match=r"adapter_config\.json"):
         load_policy(ModelConfig(name="tiny", adapter=str(tmp_path)), None)
     policy.save_adapter(tmp_path / "a")
     with pytest.raises(ModelError, match="it is a LoRA adapter"):

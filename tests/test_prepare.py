@@ -22,7 +22,9 @@ def rows(tmp_path: Path, *entries: dict[str, Any], name: str = "rows.jsonl") -> 
     path = tmp_path / name
     with path.open("w") as file:
         for number, entry in enumerate(entries):
-            ask = {k: f"{number} + {v}" for k, v in entry.items() if k in ("prompt", "q") and v != 5}
+            ask = {
+                k: f"{number} + {v}" for k, v in entry.items() if k in ("prompt", "q") and v != 5
+            }
             file.write(json.dumps(entry | ask) + "\n")
     return path
 
@@ -149,10 +151,11 @@ def test_named_columns_hold_for_held_out_files_but_not_for_embedded_ones(tmp_pat
     row = {"q": "1 + 1?", "solution": "#### 2", "a": "2"}
     train = rows(tmp_path, row)
     columns = "data.columns={prompt: q, expert: solution, answer: a}"
-    own = [columns, f"data.eval_path={rows(tmp_path, row, row, name='test.jsonl')}"]
+    held_out = rows(tmp_path, row, row, name="test.jsonl")
+    own = [columns, f"data.eval_path={held_out}", "eval.examples=7"]
     with prepared(train, *own, "data.retention_path=embedded:old_skill_test") as found:
         assert [e.answer for e in found.eval_examples] == ["2", "2"]
-        assert len(found.retention_examples) == 100, "eval.examples of the embedded file"
+        assert len(found.retention_examples) == 7, "canonical, whatever the training columns are"
     with prepared(train, columns, f"data.eval_path={train}") as found:
         assert len(found.eval_examples) == 1, "the training file itself, read the same way"
 
@@ -183,7 +186,7 @@ def test_groups_too_small_to_compare(tmp_path: Path, overrides: list[str], sente
 
 
 def test_no_data_named() -> None:
-    with pytest.raises(ConfigError, match="data.path is not set: name your file with --data FILE"):
+    with pytest.raises(ConfigError, match="is not set: name your file with --data FILE"):
         prepare(load_config(overrides=["model.name=owner/model"]))
 
 
@@ -228,7 +231,9 @@ def test_long_prompts_are_refused_by_row_or_dropped_never_cut() -> None:
     assert kept(12) == [3, 9, 4, 12]
     assert kept(11, skip=True) == [3, 9, 4]
     assert kept(4, skip=True) == [3, 4]
-    with pytest.raises(DataError, match="f.jsonl, row 9: the prompt has 9 tokens, the limit is 8"):
+    with pytest.raises(
+        DataError, match=r"f\.jsonl, row 9: the prompt has 9 tokens, the limit is 8"
+    ):
         kept(8)
     with pytest.raises(DataError, match="raise the limit"):
         kept(2, skip=True)

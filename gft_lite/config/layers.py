@@ -11,12 +11,12 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, NamedTuple, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
+from gft_lite.assets import PREFIX
 from gft_lite.config.methods import METHOD_CONFIGS
 from gft_lite.config.schema import RunConfig
 from gft_lite.types import ConfigError
@@ -94,7 +94,7 @@ def config_from_dict(values: Mapping[str, Any], *, where: str = "configuration")
     except ValidationError as error:
         problems: dict[str, str] = {}
         for problem in error.errors():  # a union complains once a member: one sentence a key
-            problems.setdefault(_key(problem["loc"]), _explain(problem))
+            problems.setdefault(_place(problem["loc"]).key, _explain(problem))
         raise ConfigError(f"{where}: {'; '.join(problems.values())}") from None
 
 
@@ -130,11 +130,19 @@ def _merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]
                 # another choice starts from its own defaults, not with its predecessor's options
                 another = "name" in value and value["name"] != below.get("name")
                 below = None if another or "parts" in value or "file" in value else below
+        if key == "data" and isinstance(value, Mapping) and isinstance(below, Mapping):
+            another = not str(value.get("path", PREFIX)).startswith(PREFIX)
+            below = _without_embedded(below) if another else below
         if isinstance(value, Mapping) and isinstance(below, Mapping):
             merged[key] = _merge(below, value)
         else:
             merged[key] = value
     return merged
+
+
+def _without_embedded(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Held-out files of the embedded data go when the training file is replaced by another."""
+    return {key: value for key, value in data.items() if not str(value).startswith(PREFIX)}
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -160,7 +168,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _explain(problem: Mapping[str, Any]) -> str:
     kind, loc, given = problem["type"], problem["loc"], problem["input"]
-    key = _key(loc)
+    place = _place(loc)
+    key = place.key
     if kind == "extra_forbidden":
         return f"unknown key {key!r}{_nearest(str(loc[-1]), _known_keys(loc[:-1]))}"
     if kind == "value_error":
@@ -170,49 +179,47 @@ def _explain(problem: Mapping[str, Any]) -> str:
         return f"unknown method {name!r}{_nearest(str(name), sorted(METHOD_CONFIGS))}"
     if kind in ("model_type", "model_attributes_type"):
         return f"{key}: expected keys below it, as in `{key}: {{key: value}}` (got {given!r})"
-    if about := _choice(loc):
-        return f"{key}: {about} (got {given!r})"
-    return f"{key}: {_plain(str(problem['msg']))} (got {given!r})"
+    return f"{key}: {_plain(place.choice or str(problem['msg']))} (got {given!r})"
 
 
-def _fields(loc: tuple[Any, ...]) -> list[tuple[str, FieldInfo | None]]:
-    """The place of a problem as keys of the file, with their fields.
+class _Place(NamedTuple):
+    """Where a problem is, as a key of the file. `choice` says, in the words of the schema, what may
+    stand there if that is one of several plain types."""
 
-    Pydantic puts two things into a location that are no keys: the name of the method, and the
-    member of a union of plain types that it tried last.
+    key: str
+    choice: str
+
+
+def _place(loc: tuple[Any, ...]) -> _Place:
+    """The key of a pydantic location.
+
+    A location also holds two things that are no keys: the name of the method, and the member of a
+    union of plain types that was tried.
     """
-    model: type[BaseModel] | None = RunConfig
-    found: list[tuple[str, FieldInfo | None]] = []
+    keys: list[str] = []
+    expected: Any = RunConfig
+    about = ""
     for part in loc:
-        if part in METHOD_CONFIGS and [key for key, _ in found] == ["method"]:
-            model = METHOD_CONFIGS[part]
+        if part in METHOD_CONFIGS and keys == ["method"]:
+            expected = METHOD_CONFIGS[part]
             continue
-        field = model.model_fields.get(str(part)) if model else None
-        found.append((str(part), field))
-        if _is_choice(field):
-            break
-        annotation: Any = field.annotation if field else None
-        section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-        model = annotation if section else None
-    return found
+        keys.append(str(part))
+        if isinstance(expected, type) and issubclass(expected, BaseModel):
+            field = expected.model_fields.get(str(part))
+            expected = field.annotation if field else None
+            about = (field.description or "") if field else ""
+        else:
+            expected = get_args(expected)[1] if get_origin(expected) is dict else None
+        if _is_choice(expected):
+            return _Place(".".join(keys), about)
+    return _Place(".".join(keys), "")
 
 
-def _key(loc: tuple[Any, ...]) -> str:
-    return ".".join(key for key, _ in _fields(loc))
-
-
-def _is_choice(field: FieldInfo | None) -> bool:
-    """Whether a field takes one of several plain types."""
-    if field is None or field.discriminator is not None:
-        return False
-    union = get_origin(field.annotation) in (Union, UnionType)
-    return union and type(None) not in get_args(field.annotation)
-
-
-def _choice(loc: tuple[Any, ...]) -> str:
-    """What such a field may hold, in the words of the schema."""
-    field = _fields(loc)[-1][1] if loc else None
-    return _plain(field.description or "") if field and _is_choice(field) else ""
+def _is_choice(expected: Any) -> bool:
+    """Whether one of several plain types is expected; sections and None are no such types."""
+    members = get_args(expected)
+    union = get_origin(expected) in (Union, UnionType) and type(None) not in members
+    return union and not any(isinstance(m, type) and issubclass(m, BaseModel) for m in members)
 
 
 def _plain(sentence: str) -> str:

@@ -5,22 +5,36 @@
 Importing this is cheap: pyarrow and datasets are imported by the readers that need them.
 """
 
+from gft_lite.data.findings import KINDS, Finding, Judge, Judgement
+from gft_lite.data.fix import Fixed, canonical_row, fix_file
 from gft_lite.data.formats import FORMATS, Format
 from gft_lite.data.load import Loaded, load_examples
 from gft_lite.data.recognise import Recognition
-from gft_lite.data.report import Lengths, Report, check_file, report_json, report_text
+from gft_lite.data.report import Lengths, Report, check_file
+from gft_lite.data.report_text import report_json, report_text
 from gft_lite.data.rows import BadRow
+from gft_lite.data.store import StoredExamples, subset, where
 
 __all__ = [
     "FORMATS",
+    "KINDS",
     "BadRow",
+    "Finding",
+    "Fixed",
     "Format",
+    "Judge",
+    "Judgement",
     "Lengths",
     "Loaded",
     "Recognition",
     "Report",
+    "StoredExamples",
+    "canonical_row",
     "check_file",
+    "fix_file",
     "load_examples",
     "report_json",
     "report_text",
+    "subset",
+    "where",
 ]

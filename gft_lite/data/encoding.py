@@ -36,10 +36,11 @@ COMMON = "cp1252"
 
 @dataclass(frozen=True)
 class Encoding:
-    """A codec's name, and a sentence where it was not plain UTF-8."""
+    """A codec's name, a sentence where it was not plain UTF-8, and the line ends of UTF-8."""
 
     codec: str
     note: str = ""
+    lines: int | None = None
 
 
 def encoding_of(path: Path, name: str) -> Encoding:
@@ -48,23 +49,24 @@ def encoding_of(path: Path, name: str) -> Encoding:
         head = file.read(4)
     for mark, codec in MARKS.items():
         if head.startswith(mark):
-            return Encoding(codec, f"{name} is {codec.upper()} and was read as that")
-    if is_utf8(path):
-        return Encoding("utf-8-sig")
-    return _guessed(path, name)
+            return Encoding(codec, f"{Path(name).name} is {codec.upper()} and was read as that")
+    lines = utf8_lines(path)
+    return _guessed(path, name) if lines is None else Encoding("utf-8-sig", lines=lines)
 
 
-def is_utf8(path: Path) -> bool:
-    """The whole file is valid UTF-8."""
+def utf8_lines(path: Path) -> int | None:
+    """How many lines a UTF-8 file has; None where it is not valid UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
+    ends = 0
     with path.open("rb") as file:
         try:
             while chunk := file.read(CHUNK_BYTES):
                 decoder.decode(chunk)
+                ends += chunk.count(b"\n")
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
-            return False
-    return True
+            return None
+    return ends + 1
 
 
 def _guessed(path: Path, name: str) -> Encoding:
@@ -83,9 +85,7 @@ def _guessed(path: Path, name: str) -> Encoding:
                     sample += line[max(0, error.start - 2000) : error.start + 2000]
                     sample += b"" if sample.endswith(b"\n") else b"\n"
                 else:
-                    if line.removeprefix(BOM).isascii():
-                        pass  # only the mark of a file that then is not what it says
-                    else:
+                    if not line.removeprefix(BOM).isascii():
                         raise _mixed(path, name, place)
             offset += len(line)
             if len(sample) > SAMPLE_BYTES or (sample and number > SCAN_LINES):
@@ -101,7 +101,7 @@ def _guessed(path: Path, name: str) -> Encoding:
     shown = _first_foreign(sample.decode(codec, "replace"))
     return Encoding(
         codec,
-        f"{name} is not UTF-8; read as {codec} (a guess by charset-normalizer: check that "
+        f"{Path(name).name} is not UTF-8; read as {codec} (a guess by charset-normalizer: check that "
         f'"{shown}" looks right, else convert the file with iconv)',
     )
 

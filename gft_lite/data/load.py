@@ -11,7 +11,7 @@ rows_read == len(examples) + joined_rows + len(bad_rows), always.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -31,6 +31,7 @@ from gft_lite.data.recognise import (
 )
 from gft_lite.data.rows import BadRow, JoinedRow, Record, RowError
 from gft_lite.data.sniff import READ_FORMATS
+from gft_lite.data.store import Gathering
 from gft_lite.types import DataError, Example, Message
 
 SHOWN_BAD_ROWS = 5
@@ -45,10 +46,11 @@ NO_FORMAT = Recognition("none", "", "", "no row of it can be read", None, "", ()
 class Loaded:
     """The usable rows of a file, and what became of the others.
 
-    `joined_rows` counts the rows whose responses went into the example of another row.
+    `examples` is a tuple, or for a large file a sequence on disk (`store`). `joined_rows` counts
+    the rows whose responses went into the example of another row.
     """
 
-    examples: tuple[Example, ...]
+    examples: Sequence[Example]
     recognised: Recognition
     bad_rows: tuple[BadRow, ...]
     rows_read: int
@@ -57,11 +59,12 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Opened:
-    """A file that was recognised and is ready to be read once."""
+    """A file that was recognised and is ready to be read once; `rows_about` as in `DataFile`."""
 
     name: str
     recognised: Recognition
     rows: Iterator[Item]
+    rows_about: int | None = None
 
 
 def load_examples(
@@ -88,7 +91,7 @@ def load_examples(
         split=split,
         system_prompt=system_prompt,
     )
-    examples: list[Example] = []
+    examples = Gathering()
     places: dict[int, int] = {}
     bad: list[BadRow] = []
     joined = 0
@@ -98,28 +101,19 @@ def load_examples(
         elif isinstance(item, JoinedRow):
             joined += 1
         elif (place := places.setdefault(group_key(item), len(examples))) < len(examples):
-            examples[place] = together(examples[place], item)
+            examples.join(place, item)
             joined += 1
         else:
-            examples.append(item)
+            examples.add(item)
     total = len(examples) + joined + len(bad)
-    if bad and (not skip_bad_rows or not examples):
+    if bad and not (skip_bad_rows and len(examples)):
         raise DataError(_bad_rows_message(opened, bad, total))
-    return Loaded(tuple(examples), opened.recognised, tuple(bad), total, joined)
+    return Loaded(examples.gathered(), opened.recognised, tuple(bad), total, joined)
 
 
 def group_key(example: Example) -> int:
     """Equal for examples that form one group: same prompt, same answer."""
     return hash((example.prompt, example.answer))
-
-
-def together(first: Example, other: Example) -> Example:
-    """The first example with the responses of both, each once."""
-    return replace(
-        first,
-        experts=tuple(dict.fromkeys((*first.experts, *other.experts))),
-        teachers=tuple(dict.fromkeys((*first.teachers, *other.teachers))),
-    )
 
 
 def _bad_rows_message(opened: Opened, bad: list[BadRow], total: int) -> str:
@@ -187,7 +181,8 @@ def open_rows(
     records = _watched(chain(head, records), watch) if watch else chain(head, records)
     if form and form.assemble:
         records = form.assemble(records)
-    return Opened(name, recognised, _converted(records, form, mapping, system_prompt, name))
+    rows = _converted(records, form, mapping, system_prompt, name)
+    return Opened(name, recognised, rows, reading.rows_about)
 
 
 def _watched(records: Iterator[Record], watch: Watch) -> Iterator[Record]:

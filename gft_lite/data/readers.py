@@ -30,6 +30,7 @@ class Reading:
     kind: str
     records: Iterator[Record]
     notes: tuple[str, ...] = ()
+    rows_about: int | None = None
 
 
 def read_parquet(file: DataFile) -> Iterator[Record]:
@@ -79,7 +80,24 @@ def read_path(path: Path, split: str) -> Reading:
     else:
         kinds = f"{len(files)} files of {kinds}"
         records = _counted_through(files)
-    return Reading(kinds, _until_read(records, workplace), notes)
+    return Reading(kinds, _until_read(records, workplace), notes, _rows_about(files))
+
+
+def _rows_about(files: Sequence[DataFile]) -> int | None:
+    """The rows of all files at most, None where one of them does not say."""
+    counts = [_parquet_rows(f) if f.kind == "parquet" else f.rows_about for f in files]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def _parquet_rows(file: DataFile) -> int | None:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        return int(parquet.read_metadata(file.path).num_rows)
+    except (pyarrow.ArrowException, OSError, ValueError):
+        return None  # the reader says what is wrong with it
 
 
 def _counted_through(files: Sequence[DataFile]) -> Iterator[Record]:

@@ -44,6 +44,7 @@ class Repeats:
         self._rows, self._prompts = array("q"), array("q")
         self._groups, self._wholes = array("q"), array("q")
         self._further: set[int] = set()
+        self._leaked: set[int] = set()
         self._sketches = Sketches()
 
     def see(self, example: Example) -> None:
@@ -53,6 +54,7 @@ class Repeats:
         whole = hash((group, example.experts, example.teachers))
         if self._held_out and (row := self._held_out.rows.get(name)) is not None:
             self._findings.add("leak", example.row, f"row {row} of {self._held_out.path}")
+            self._leaked.add(example.row)
         place = self._places.setdefault(name, len(self._rows))
         if place == len(self._rows):
             self._rows.append(example.row)
@@ -81,6 +83,6 @@ class Repeats:
             self._findings.add("near", pair.row, detail)
         if self._held_out:
             for pair in self._sketches.near(self._held_out.sketches):
-                if pair.similarity < 1:
+                if pair.row not in self._leaked:
                     detail = f"{pair.similarity:.0%} like row {pair.earlier} there"
                     self._findings.add("near leak", pair.row, detail)

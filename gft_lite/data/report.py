@@ -1,19 +1,31 @@
-"""The truth about a data file: what it was taken for, what is usable, and every bad row."""
+"""The truth about a data file: what it was taken for, what is usable, and what is doubtful."""
 
 from __future__ import annotations
 
 import math
 import os
+from array import array
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 
+from gft_lite.config import GroupConfig
+from gft_lite.data.columns import Column, Columns
+from gft_lite.data.effort import effort_shares
+from gft_lite.data.findings import Finding, Findings, Judge, judge_all, look_at
 from gft_lite.data.load import open_rows
 from gft_lite.data.mapping import Said
 from gft_lite.data.recognise import Recognition
+from gft_lite.data.repeats import HeldOut, Repeats
 from gft_lite.data.rows import BadRow, JoinedRow
+from gft_lite.data.scripts import script_of
 from gft_lite.types import Example
 
 PARTS = ("prompt", "expert", "teacher")
+JUDGED_AT_ONCE = 256
+TOLD_EVERY_ROWS = 2000
+
+Progress = Callable[[int, int | None], None]
+"""(rows read, rows in all at most or None)"""
 
 
 @dataclass(frozen=True)
@@ -33,9 +45,12 @@ class Report:
     """Counts over one file; rows == usable + len(bad_rows).
 
     `with_expert`, `with_teachers` and `with_answer` count rows, `experts` and `teachers` responses;
-    `repeated_prompts` counts the rows whose prompt an earlier row has. `characters` and `tokens`
+    `repeated_prompts` counts the rows whose prompt an earlier row has, `groups` the examples that
+    the rows make once those with one prompt and answer are together. `characters` and `tokens`
     have the keys prompt, expert and teacher; `tokens` is None where no tokenizer was given, and
-    counts the texts alone, without the chat template.
+    counts the texts alone, without the chat template. `counts` has every kind of finding that
+    occurred, `findings` the first of each kind. `scripts` counts prompts by writing system,
+    `effort` has shares of compute, `judged` is the reward that was asked, if any.
     """
 
     path: str
@@ -51,6 +66,13 @@ class Report:
     characters: Mapping[str, Lengths]
     tokens: Mapping[str, Lengths] | None
     bad_rows: tuple[BadRow, ...]
+    groups: int = 0
+    columns: tuple[Column, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    scripts: Mapping[str, int] = field(default_factory=dict)
+    effort: Mapping[str, float] = field(default_factory=dict)
+    judged: str = ""
 
     @property
     def bad(self) -> int:
@@ -67,51 +89,120 @@ def check_file(
     split: str = "train",
     system_prompt: str | None = None,
     count_tokens: Callable[[str], int] | None = None,
+    against: str | os.PathLike[str] | None = None,
+    judge: Judge | None = None,
+    judged: str = "",
+    group: GroupConfig | None = None,
+    progress: Progress | None = None,
 ) -> Report:
-    """Read a file row by row and count; keeps lengths and bad rows, not the examples.
+    """Read a file row by row and count; keeps lengths, hashes and bad rows, not the examples.
+
+    `against` is a held-out file whose prompts must not occur here. `judge` asks a reward (named
+    `judged`) about every row. `group` is what the estimate of compute is made for.
 
     Bad rows are in the report. DataError only for what concerns the whole file.
     """
+    held_out = _held_out(os.fspath(against)) if against is not None else None
+    seen = Columns()
     opened = open_rows(
-        path, format=format, columns=columns, limit=limit, split=split, system_prompt=system_prompt
+        path,
+        format=format,
+        columns=columns,
+        limit=limit,
+        split=split,
+        system_prompt=system_prompt,
+        watch=seen.see,
     )
-    usable = repeated = with_expert = with_teachers = with_answer = 0
+    findings = Findings()
+    repeats = Repeats(findings, held_out)
+    counted = _Counted(count_tokens)
     bad: list[BadRow] = []
-    seen: set[int] = set()
-    characters: dict[str, list[int]] = {part: [] for part in PARTS}
-    tokens: dict[str, list[int]] = {part: [] for part in PARTS}
-    for item in opened.rows:
+    joined = 0
+    waiting: list[Example] = []
+    for number, item in enumerate(opened.rows, start=1):
+        if progress and number % TOLD_EVERY_ROWS == 0:
+            progress(number, opened.rows_about)
         if isinstance(item, BadRow):
             bad.append(item)
-            continue
-        usable += 1
-        if isinstance(item, JoinedRow):
-            continue
-        with_expert += bool(item.experts)
-        with_teachers += bool(item.teachers)
-        with_answer += item.answer is not None
-        fingerprint = hash(item.prompt)  # the prompts themselves would fill the memory
-        repeated += fingerprint in seen
-        seen.add(fingerprint)
-        for part, texts in _parts(item).items():
-            characters[part].extend(sum(map(len, group)) for group in texts)
-            if count_tokens is not None:
-                tokens[part].extend(sum(map(count_tokens, group)) for group in texts)
+        elif isinstance(item, JoinedRow):
+            joined += 1
+        else:
+            counted.see(item)
+            look_at(item, findings)
+            repeats.see(item)
+            if judge:
+                waiting.append(item)
+                if len(waiting) >= JUDGED_AT_ONCE:
+                    judge_all(waiting, judge, findings)
+                    waiting = []
+    if judge:
+        judge_all(waiting, judge, findings)
+    repeats.finish()
+    usable = counted.examples + joined
+    tokens = {part: lengths(counted.tokens[part]) for part in PARTS} if count_tokens else None
+    characters = {part: lengths(counted.characters[part]) for part in PARTS}
+    if progress:
+        progress(usable + len(bad), usable + len(bad))
     return Report(
         path=opened.name,
         recognised=opened.recognised,
         rows=usable + len(bad),
         usable=usable,
-        with_expert=with_expert,
-        with_teachers=with_teachers,
-        with_answer=with_answer,
-        experts=len(characters["expert"]),
-        teachers=len(characters["teacher"]),
-        repeated_prompts=repeated,
-        characters={part: lengths(values) for part, values in characters.items()},
-        tokens={part: lengths(values) for part, values in tokens.items()} if count_tokens else None,
+        with_expert=counted.with_expert,
+        with_teachers=counted.with_teachers,
+        with_answer=counted.with_answer,
+        experts=len(counted.characters["expert"]),
+        teachers=len(counted.characters["teacher"]),
+        repeated_prompts=repeats.repeated,
+        characters=characters,
+        tokens=tokens,
         bad_rows=tuple(bad),
+        groups=repeats.groups,
+        columns=seen.found(),
+        counts=findings.counts,
+        findings=findings.found(),
+        scripts=dict(sorted(counted.scripts.items(), key=lambda pair: -pair[1])),
+        effort=counted.effort(tokens or characters, group or GroupConfig()),
+        judged=judged,
     )
+
+
+def _held_out(path: str) -> HeldOut:
+    held_out = HeldOut(path)
+    for item in open_rows(path).rows:
+        if isinstance(item, Example):
+            held_out.add(item)
+    return held_out
+
+
+class _Counted:
+    """Counts and lengths over examples."""
+
+    def __init__(self, count_tokens: Callable[[str], int] | None) -> None:
+        self.examples = self.with_expert = self.with_teachers = self.with_answer = 0
+        self.characters = {part: array("L") for part in PARTS}
+        self.tokens = {part: array("L") for part in PARTS}
+        self.scripts: dict[str, int] = {}
+        self._count_tokens = count_tokens
+
+    def see(self, example: Example) -> None:
+        self.examples += 1
+        self.with_expert += bool(example.experts)
+        self.with_teachers += bool(example.teachers)
+        self.with_answer += example.answer is not None
+        script = script_of(example.question)
+        self.scripts[script] = self.scripts.get(script, 0) + 1
+        for part, texts in _parts(example).items():
+            self.characters[part].extend(sum(map(len, group)) for group in texts)
+            if self._count_tokens is not None:
+                self.tokens[part].extend(sum(map(self._count_tokens, group)) for group in texts)
+
+    def effort(self, found: Mapping[str, Lengths], group: GroupConfig) -> dict[str, float]:
+        if not self.examples:
+            return {}
+        part = "expert" if found["expert"].count else "teacher"
+        offered = {name: found[name].count / self.examples for name in ("expert", "teacher")}
+        return effort_shares(found["prompt"].median, found[part].median, offered, group)
 
 
 def _parts(example: Example) -> dict[str, list[tuple[str, ...]]]:
@@ -131,47 +222,3 @@ def lengths(values: Iterable[int]) -> Lengths:
         return Lengths(0, 0, 0, 0, 0, 0)
     median, p90, p99 = (ordered[math.ceil(count * p / 100) - 1] for p in (50, 90, 99))
     return Lengths(count, ordered[0], median, p90, p99, ordered[-1])
-
-
-def report_json(report: Report) -> dict[str, object]:
-    """The report as plain JSON values; every key is always there."""
-    return asdict(report) | {"bad": report.bad}
-
-
-def report_text(report: Report) -> str:
-    """The report for a terminal, every bad row on its own line."""
-    found = report.recognised
-    lines = [f"{report.path}: {found.kind}, read as '{found.format}'"]
-    if found.meaning:
-        lines.append(f"  meaning    {found.meaning}")
-    lines.append(f"  because    {found.why}")
-    if found.runner_up:
-        lines.append(f"  runner-up  '{found.runner_up}': {found.runner_up_why}")
-    lines += [f"  note       {note}" for note in found.notes]
-    if found.unused:
-        lines.append(f"  not used   {', '.join(found.unused)}")
-    lines += [
-        "",
-        f"rows         {report.rows:>9,}   usable {report.usable:,}, bad {report.bad:,}",
-        f"with expert  {report.with_expert:>9,}   {report.experts:,} expert responses",
-        f"with teacher {report.with_teachers:>9,}   {report.teachers:,} teacher responses",
-        f"with answer  {report.with_answer:>9,}",
-        f"repeated     {report.repeated_prompts:>9,}   rows whose prompt an earlier row has",
-    ]
-    lines += _table("characters", report.characters)
-    if report.tokens is not None:
-        lines += _table("tokens", report.tokens)
-    if report.bad_rows:
-        lines += ["", f"bad rows ({report.bad:,}):", *(f"  {row}" for row in report.bad_rows)]
-        lines.append("Fix them, or pass --skip-bad-rows when training to drop them.")
-    return "\n".join(lines)
-
-
-def _table(unit: str, parts: Mapping[str, Lengths]) -> list[str]:
-    heads = ("shortest", "median", "p90", "p99", "longest")
-    rows = ["", f"{unit:<12}" + "".join(f"{head:>10}" for head in heads)]
-    for part, found in parts.items():
-        if found.count:
-            values = (found.shortest, found.median, found.p90, found.p99, found.longest)
-            rows.append(f"{part:<12}" + "".join(f"{value:>10,}" for value in values))
-    return rows if len(rows) > 2 else []

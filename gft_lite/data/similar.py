@@ -2,7 +2,7 @@
 
 A text is a set of its windows of 8 bytes (every fourth, chosen by their own hash, so that equal
 windows are kept or left in every text alike). 32 minima of that set estimate the share of windows
-two texts have in common (Broder 1997) to about ± 0.07: 128 bytes a text, whatever its length.
+two texts have in common (Broder 1997) to about ± 0.1: 128 bytes a text, whatever its length.
 Texts are compared that agree in four minima of one of eight bands, each with the first of its
 band's bucket: linear in the number of texts. Texts with fewer than 8 kept windows (below about 40
 bytes) are not compared.
@@ -20,7 +20,7 @@ BANDS = 8
 WINDOW_BYTES = 8
 KEEP_ONE_IN = 4
 LEAST_WINDOWS = 8
-NEAR = 0.85
+NEAR = 0.8
 BATCH_TEXTS = 1000
 MIX = 0x9E3779B97F4A7C15
 SEED = 20240
@@ -60,8 +60,9 @@ class Sketches:
         if before is not None:
             other_rows, other = before._stacked()
             first_own = len(other_rows)
-            rows, signatures = np.concatenate([other_rows, rows]), np.concatenate(
-                [other, signatures]
+            rows, signatures = (
+                np.concatenate([other_rows, rows]),
+                np.concatenate([other, signatures]),
             )
         if not len(rows):
             return

@@ -58,13 +58,17 @@ SIGNATURES: dict[bytes, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file ready to be read: where its bytes lie, and what messages call it."""
+    """One file ready to be read: where its bytes lie, and what messages call it.
+
+    `rows_about` is how many rows it has at most, where that is cheap to know.
+    """
 
     path: Path
     name: str
     kind: Kind
     codec: str = "utf-8-sig"
     notes: tuple[str, ...] = ()
+    rows_about: int | None = None
 
     def lines(self) -> Iterator[str]:
         """The lines of a text file, line ends kept."""
@@ -77,7 +81,8 @@ def data_file(path: Path, name: str) -> DataFile:
     if kind in ("parquet", "xlsx"):
         return DataFile(path, name, kind)
     found = encoding_of(path, name)
-    return DataFile(path, name, kind, found.codec, (found.note,) if found.note else ())
+    about = None if kind == "json" else found.lines
+    return DataFile(path, name, kind, found.codec, (found.note,) if found.note else (), about)
 
 
 def open_file(path: Path) -> BinaryIO:

@@ -57,7 +57,8 @@ def check_adapter(
     if ours.differs_from(theirs):
         raise ModelError(
             _wrong_base(folder, recorded["name"], base)
-            + f" (weights {_short(theirs.weights_sha256)} there, {_short(ours.weights_sha256)} here)"
+            + f" (its weights: {_short(theirs.weights_sha256)}, "
+            f"here: {_short(ours.weights_sha256)})"
         )
     if not ours.equals(theirs) and base not in (recorded["name"], trained_on):
         raise ModelError(_wrong_base(folder, recorded["name"], base))

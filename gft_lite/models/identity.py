@@ -1,4 +1,4 @@
-"""Which base, which template, which weights: short hashes that say whether two of them are the same.
+"""Which base, which template, which weights: hashes that say whether two of them are the same.
 
 A base is identified by its `config.json` and by a cheap hash of its weights: for every safetensors
 file its size, its header (tensor names, types, shapes), and its data, in full up to 64 MiB, else
@@ -6,7 +6,7 @@ file its size, its header (tensor names, types, shapes), and its data, in full u
 differs in nearly every tensor, so the samples tell it apart; a file edited by hand in between two
 samples would not be noticed. 15 GB of weights take about a tenth of a second.
 
-This file loads no model and asks nothing of the network: a hub name is looked up in the local cache.
+Nothing here loads a model or asks the network: a hub name is looked up in the local cache.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
     with using(policy, "a"): ...        # the policy answers and scores as base + a
     with using(policy, None): ...       # as the bare base
 
-These functions work on a policy whose `model` is a transformers or PEFT model. `reference()` of such
-a policy is the base; do not call it inside `using(policy, None)` (leaving it would switch the last
-adapter on again).
+These functions work on a policy whose `model` is a transformers or PEFT model. `reference()` of
+such a policy is the base; do not call it inside `using(policy, None)` (leaving it would switch the
+last adapter on again).
 
 PEFT's oddities kept here: its `linear` averages A and B apart, which is not the average of the
 updates BA; `cat` is, at the price of a rank that is the sum of ranks. The `*_svd` kinds work on the

@@ -24,7 +24,9 @@ def modelfile(tokenizer: Any, weights: str, stop_ids: tuple[int, ...]) -> str:
     lines = ["# ollama create NAME -f Modelfile", f"FROM {weights}"]
     template = go_template(tokenizer)
     if template is None:
-        lines.append("# The chat template has no exact Go form: Ollama takes the one it recognises.")
+        lines.append(
+            "# The chat template has no exact Go form: Ollama takes the one it recognises."
+        )
         lines.append("# Compare `ollama show --template NAME` with the model's chat template.")
     else:
         lines.append(f'TEMPLATE """{template}"""')

@@ -2,8 +2,8 @@
 
 Both are asked the same prompts. What is compared, in this order: the prompts' token ids (a chat
 template that changed shows here), the greedy answers, and the log-probs of the first policy's
-greedy tokens under both. Where greedy answers part between two tokens that are equally likely within
-twice the tolerance, rounding alone decides: such ties are counted and let through. Any other
+greedy tokens under both. Where greedy answers part between two tokens that are equally likely
+within twice the tolerance, rounding alone decides: such ties are counted and let through. Any other
 difference is a failure.
 """
 

@@ -1,0 +1,143 @@
+"""`gft-lite data distill`: teachers from a model on this machine or from an endpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gft_lite.cli_data import (
+    FileArgument,
+    FormatOption,
+    JsonOption,
+    MapOption,
+    RewardOption,
+    counting,
+    parse_map,
+    scorer_for,
+)
+from gft_lite.types import ConfigError
+
+if TYPE_CHECKING:
+    from gft_lite.distill import Ask
+    from gft_lite.distill.run import Keep
+
+
+def distill(
+    file: FileArgument,
+    out: Annotated[Path, typer.Option(help="New file for the rows with their teachers (JSONL).")],
+    model: Annotated[
+        str, typer.Option(help="Teacher: a model here, or its name at --base-url.")
+    ] = "tiny",
+    adapter: Annotated[Path | None, typer.Option(help="Adapter of the teacher.")] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(help="OpenAI-compatible endpoint; the key is taken from OPENAI_API_KEY."),
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=0, help="Responses a row; 0 only filters.")] = 4,
+    temperature: Annotated[float, typer.Option(min=0.0)] = 1.0,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest response.")] = 512,
+    reward: RewardOption = None,
+    min_reward: Annotated[
+        float | None, typer.Option(help="With --reward: keep teachers that earn at least this.")
+    ] = None,
+    keep_best: Annotated[
+        int | None,
+        typer.Option(min=1, help="Keep the teachers likeliest under --fit-model (GRAPE)."),
+    ] = None,
+    fit_model: Annotated[str, typer.Option(help="The model that is to be trained.")] = "tiny",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
+    map_: MapOption = None,
+    format_: FormatOption = "auto",
+    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows")] = False,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    json_: JsonOption = False,
+) -> None:
+    """Let a teacher answer every prompt; stopped, the same command goes on where it was."""
+    from dataclasses import asdict
+
+    from gft_lite import terminal
+    from gft_lite.assets import resolve
+    from gft_lite.data import load_examples
+    from gft_lite.distill import Endpoint, endpoint_teacher
+    from gft_lite.distill.run import distill as fill_in
+
+    if min_reward is not None and not reward:
+        raise ConfigError("--min-reward needs a reward to ask: add --reward, e.g. --reward math")
+    if base_url and adapter:
+        raise ConfigError("--adapter belongs to a model on this machine: leave --base-url out")
+    loaded = load_examples(
+        resolve(file),
+        format=format_,
+        columns=parse_map(map_),
+        limit=limit,
+        skip_bad_rows=skip_bad_rows,
+    )
+    settings = {
+        "data": file,
+        "model": model,
+        "adapter": str(adapter) if adapter else None,
+        "base_url": base_url,
+        "temperature": temperature,
+        "max_new_tokens": max_new_tokens,
+    }
+    if base_url:
+        endpoint = Endpoint(base_url, model, temperature, max_new_tokens)
+        ask = endpoint_teacher(endpoint)
+    else:
+        ask = _local_teacher(model, adapter, temperature, max_new_tokens, seed)
+    with scorer_for(reward) as scorer, counting("responses") as progress:
+        found = fill_in(
+            loaded.examples,
+            out,
+            ask=ask,
+            n=n,
+            settings=settings,
+            scorer=scorer,
+            min_reward=min_reward,
+            keep=_keep_best(fit_model, keep_best) if keep_best else None,
+            tell=progress,
+        )
+    if json_:
+        terminal.print_json(asdict(found))
+        return
+    said = [
+        f"{found.drawn:,} responses drawn ({found.resumed:,} of them before)",
+        f"{found.failed:,} failed, {found.cut_off:,} cut off, {found.repeated:,} repeated",
+    ]
+    if reward:
+        said.append(
+            f"mean reward {found.mean_reward or 0:.3f}, {found.below_reward:,} below the least"
+        )
+    if keep_best:
+        said.append(f"{found.filtered:,} less likely ones left out")
+    typer.echo(f"{'; '.join(said)}.\n{found.rows:,} rows, {found.teachers:,} teachers: {found.out}")
+    if found.failed:
+        terminal.note(f"To ask again for what failed: remove {found.out}, then the same command.")
+
+
+def _local_teacher(
+    model: str, adapter: Path | None, temperature: float, max_new_tokens: int, seed: int
+) -> Ask:
+    from gft_lite.config import ModelConfig
+    from gft_lite.distill.local import local_teacher
+    from gft_lite.models import Sampling, load_policy
+    from gft_lite.worker import quiet_libraries
+
+    quiet_libraries()
+    config = ModelConfig(name=model, adapter=str(adapter) if adapter else None)
+    policy = load_policy(config, None)
+    limit = min(max_new_tokens, policy.max_length // 2)
+    return local_teacher(policy, Sampling(limit, temperature), seed=seed)
+
+
+def _keep_best(model: str, keep: int) -> Keep:
+    from gft_lite.config import ModelConfig
+    from gft_lite.distill.likelihood import likeliest
+    from gft_lite.models import load_policy
+    from gft_lite.worker import quiet_libraries
+
+    quiet_libraries()
+    policy = load_policy(ModelConfig(name=model), None)
+    return lambda example, texts: likeliest(policy, example, texts, keep)

@@ -1,0 +1,81 @@
+"""Writing a model with its adapter folded in: W + B·A·alpha/r, in the base's own layout."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gft_lite.models.identity import local_folder
+from gft_lite.models.named import HasModel
+from gft_lite.types import ModelError
+
+# copied byte for byte, so that no library version rewrites how text becomes tokens
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+GENERATION_FILE = "generation_config.json"
+
+
+def write_merged(
+    policy: HasModel, folder: Path, dtype: torch.dtype, source: str, revision: str | None
+) -> None:
+    """Merge the active adapter and write the model; the policy cannot be used afterwards.
+
+    The sum is taken in the weights' own type and rounded once to `dtype`.
+
+    Raises:
+        ModelError: the weights are quantised, there is no adapter, or the sum is not finite.
+    """
+    if getattr(policy.model, "is_quantized", False) or _is_quantised(policy.model):
+        raise ModelError("a 4-bit base cannot be merged exactly; merge into the full-precision one")
+    if not hasattr(policy.model, "merge_and_unload"):
+        raise ModelError("there is no adapter to merge")
+    try:
+        merged = policy.model.merge_and_unload(safe_merge=True)
+    except ValueError as error:  # PEFT's word for NaN
+        raise ModelError(f"the adapter cannot be merged: {error}") from error
+    policy.model = merged.to(dtype)
+    policy.model.save_pretrained(folder)
+    copy_tokenizer(policy, folder, source, revision)
+    (folder / GENERATION_FILE).unlink(missing_ok=True)  # ours is bare; the base's own goes along
+    base = local_folder(source, revision)
+    if base and (base / GENERATION_FILE).is_file():
+        shutil.copyfile(base / GENERATION_FILE, folder / GENERATION_FILE)
+
+
+def copy_tokenizer(policy: Any, folder: Path, source: str, revision: str | None) -> None:
+    """The base's tokenizer and chat template; written anew where its files are not at hand."""
+    base = local_folder(source, revision)
+    found = [base / name for name in TOKENIZER_FILES if (base / name).is_file()] if base else []
+    if not any(file.name in ("tokenizer.json", "tokenizer.model") for file in found):
+        policy.tokenizer.save_pretrained(folder)
+        return
+    for file in found:
+        shutil.copyfile(file, folder / file.name)
+
+
+def copy_base(source: str, folder: Path) -> None:
+    """A whole base model beside its adapter."""
+    base = local_folder(source)
+    if base is None:
+        raise ModelError(f"the files of {source} are not on this machine")
+    folder.mkdir()
+    for file in sorted(base.iterdir()):
+        if file.is_file():
+            shutil.copyfile(file, folder / file.name)
+
+
+def _is_quantised(model: Any) -> bool:
+    return any(type(m).__name__ in ("Linear4bit", "Linear8bitLt") for m in model.modules())

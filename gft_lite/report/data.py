@@ -1,0 +1,121 @@
+"""The report on a data file as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gft_lite.data.findings import KINDS
+from gft_lite.data.report import Report
+from gft_lite.report.html import details, notes, page, pre, section, table, text, tiles, write_page
+
+SHOWN_BAD_ROWS = 500
+
+
+def data_page(report: Report) -> str:
+    """The report on a data file as one HTML document."""
+    found = report.recognised
+    doubtful = sum(report.counts.values())
+    lead = f"{found.kind}, read as '{found.format}': {found.why}."
+    return page(
+        title=f"Data: {Path(report.path).name}",
+        kicker="gft-lite data check",
+        headline=f"{report.usable:,} of {report.rows:,} rows can be used",
+        lead=lead,
+        html=[
+            tiles(
+                [
+                    ("Rows", f"{report.rows:,}", f"{report.groups:,} groups"),
+                    ("Bad", f"{report.bad:,}", "cannot be used"),
+                    ("Doubts", f"{doubtful:,}", report.judged and f"reward {report.judged}"),
+                    ("With answer", f"{report.with_answer:,}", ""),
+                ]
+            ),
+            section("How it was read", [notes(_reading(report))]),
+            section("Lengths", [_lengths(report)]),
+            section("Columns", [_columns(report)]),
+            section("Doubtful rows", _findings(report)),
+            section("Rows that cannot be used", [_bad_rows(report)]),
+            section("Where the compute goes", [_effort(report)], _EFFORT),
+        ],
+    )
+
+
+_EFFORT = (
+    "Estimated in forward passes of one token, for the group sizes given; drawing answers is "
+    "slower than this on a GPU, so its share is a lower bound."
+)
+
+
+def write_data_page(report: Report, path: Path) -> Path:
+    """Write the page. Raises RunError where it cannot be written."""
+    return write_page(path, data_page(report))
+
+
+def _reading(report: Report) -> list[str]:
+    found = report.recognised
+    said = [found.meaning] if found.meaning else []
+    if found.runner_up:
+        said.append(f"Runner-up: '{found.runner_up}' ({found.runner_up_why})")
+    said += found.notes
+    if found.unused:
+        said.append(f"Columns not used: {', '.join(found.unused)}")
+    if report.scripts:
+        shown = ", ".join(f"{name} {count:,}" for name, count in report.scripts.items())
+        said.append(f"Script of the prompts (not their language): {shown}")
+    return said
+
+
+def _lengths(report: Report) -> str:
+    units = {"characters": report.characters} | ({"tokens": report.tokens} if report.tokens else {})
+    rows = [
+        [
+            text(f"{part}, {unit}"),
+            *(f"{n:,}" for n in (q.shortest, q.median, q.p90, q.p99, q.longest)),
+        ]
+        for unit, parts in units.items()
+        for part, q in parts.items()
+        if q.count
+    ]
+    return (
+        table("Lengths", ["", "shortest", "median", "p90", "p99", "longest"], rows) if rows else ""
+    )
+
+
+def _columns(report: Report) -> str:
+    rows = [
+        [
+            text(column.name),
+            f"{column.filled:,}",
+            text(", ".join(f"{kind} {count:,}" for kind, count in column.kinds.items())),
+            f"{column.longest:,}",
+        ]
+        for column in report.columns
+    ]
+    heads = ["column", "with a value", "what stands there", "longest text"]
+    return table("Columns", heads, rows) if rows else ""
+
+
+def _findings(report: Report) -> list[str]:
+    parts = []
+    for kind, (meaning, todo) in KINDS.items():
+        count = report.counts.get(kind, 0)
+        if count:
+            kept = [found for found in report.findings if found.kind == kind]
+            listed = "\n".join(
+                f"row {found.row}" + (f": {found.detail}" if found.detail else "") for found in kept
+            )
+            more = f"\n… and {count - len(kept):,} more" if count > len(kept) else ""
+            summary = f"{kind} ({count:,}): {meaning}; {todo}"
+            parts.append(details(summary, pre(listed + more)))
+    return parts
+
+
+def _bad_rows(report: Report) -> str:
+    shown = "\n".join(str(row) for row in report.bad_rows[:SHOWN_BAD_ROWS])
+    more = report.bad - SHOWN_BAD_ROWS
+    return pre(shown + (f"\n… and {more:,} more" if more > 0 else "")) if shown else ""
+
+
+def _effort(report: Report) -> str:
+    rows = [[text(name), f"{share:.0%}"] for name, share in report.effort.items()]
+    return table("Share of compute", ["part", "share"], rows) if rows else ""
