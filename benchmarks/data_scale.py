@@ -1,6 +1,6 @@
 """How fast a large file is checked and loaded, and in how much memory, beside `load_dataset`.
 
-    python benchmarks/data_scale.py --rows 1000000 --out benchmarks/data_scale.json
+    python benchmarks/data_scale.py --rows 1000000 --out benchmarks/results/data_scale.json
 
 Every measurement runs in a process of its own (Linux): rows a second over the whole of it, and the
 largest resident set. `load_dataset` writes its Arrow copy to an empty cache, as on a first use. The
@@ -101,7 +101,7 @@ def main() -> None:
     """Generate, measure, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/data_scale.json"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/data_scale.json"))
     asked = parser.parse_args()
     found: dict[str, object] = {"rows": asked.rows, "python": sys.version.split()[0]}
     with tempfile.TemporaryDirectory() as folder:

@@ -168,13 +168,13 @@ def check_group(config: RunConfig) -> None:
         "teacher": group.teacher,
         "self": group.self_,
     }
-    size = sum(counts[source] for source in config.method.sources)
-    if config.method.rewarded and size < 2:
+    compared = sum(counts[source] for source in config.method.contrasted)
+    if config.method.rewarded and compared < 2:
         raise ConfigError(
-            f"method {name!r} compares responses within a group, but the group has {size} of them; "
-            "raise group.self"
+            f"method {name!r} compares responses within a group, but the group has {compared} of "
+            "them; raise group.self"
         )
-    if not size:
+    if not sum(counts[source] for source in config.method.sources):
         raise ConfigError(f"method {name!r} needs an expert: set group.expert to 1 or more")
 
 

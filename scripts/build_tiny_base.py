@@ -400,8 +400,9 @@ built it in {report["seconds"]} seconds, from generated text only.
 `tiny_base/` is a Qwen2-architecture language model of {report["parameters"] / 1e6:.2f} M parameters
 with a byte-level BPE tokenizer of {report["vocabulary"]} tokens, one a digit. The weights are
 stored in float16 ({report["weights_bytes"] / 1e6:.1f} MB) and load as float32. It was trained on
-one-step word problems and on pieces of longer ones (sums, chains of sums, finding a number in a
-story, a few two-step problems), never on a three-step problem with its solution.
+one-step word problems, most of them answered in one bare line and some in the experts' and
+teachers' words, and on pieces of longer ones (sums, chains of sums, finding a number in a story,
+a few two-step problems), never on a three-step problem with its solution.
 
 | measured on 200 held-out problems each | greedy | mean@8, temperature 1 |
 |---|---|---|

@@ -8,9 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from conftest import GSM8K, SMALL
 
@@ -21,6 +24,8 @@ COMMAND = Path(sys.executable).with_name("gft-lite")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "GFT_LITE_DEBUG": ""}
 GOOD = {"prompt": "Ben has 3 coins. How many?", "expert": "#### 3", "answer": "3"}
 QUICK = [f"--set={s}" for s in (*SMALL, "data.eval_path=null", "data.retention_path=null")]
+MANY = 4321  # steps of a run that is not meant to reach its end
+PATIENCE_SECONDS = 240  # on a machine that has other work
 TRAIN = ("train", "--preset", "tiny-cpu", *QUICK)
 
 
@@ -304,41 +309,49 @@ def test_where_no_folder_is_named_the_next_free_one_is_taken(tmp_path: Path) -> 
 # --- ends before the end ---
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [COMMAND, *TRAIN, "--set=train.steps=400", *arguments, "--out", "run"],
+@contextmanager
+def training(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A run of many quick steps in a process of its own, which never outlives the test."""
+    process = subprocess.Popen(
+        [COMMAND, *TRAIN, "--set=method=sft", f"--set=train.steps={MANY}", *arguments, "--out=run"],
         cwd=folder,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def wait_for(process: subprocess.Popen[str], run: RunDir, kind: str, count: int) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         if sum(1 for _ in run.events(kind)) >= count:
             return
         time.sleep(0.05)
-    pytest.fail(f"no {count} events of type {kind} in two minutes")
+    pytest.fail(f"no {count} events of type {kind} in {PATIENCE_SECONDS} s")
 
 
 def shorten(run: RunDir, steps: int) -> None:
     """Let the resumed run end soon: the first steps do not depend on how many follow."""
     text = run.config_file.read_text()
-    run.config_file.write_text(text.replace("steps: 400", f"steps: {steps}", 1))
+    assert f"steps: {MANY}\n" in text
+    run.config_file.write_text(text.replace(f"steps: {MANY}\n", f"steps: {steps}\n", 1))
 
 
 def test_ctrl_c_ends_the_run_after_its_step_and_resume_goes_on(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
-    process = start(tmp_path, "--set=train.checkpoint_every=0")
-    wait_for(process, run, "step", 2)
-    running = call(tmp_path, "resume", "run")
-    assert running.returncode == 2 and "is still running" in running.stderr
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    with training(tmp_path, "--set=train.checkpoint_every=0") as process:
+        wait_for(process, run, "step", 2)
+        running = call(tmp_path, "resume", "run")
+        assert running.returncode == 2 and "is still running" in running.stderr
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, err
     assert "Traceback" not in err
     reached = run.status()["step"]
@@ -353,21 +366,27 @@ def test_ctrl_c_ends_the_run_after_its_step_and_resume_goes_on(tmp_path: Path) -
 
 def test_a_killed_run_resumes_from_its_last_checkpoint(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
-    process = start(tmp_path, "--set=train.checkpoint_every=2")
-    wait_for(process, run, "checkpoint", 1)
-    process.kill()  # and not waited for: its number stays taken, as in a container
-    deadline = time.monotonic() + 20
-    while Path(f"/proc/{process.pid}/exe").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    run.request_stop()  # a wish that the dead run never read is no wish to the next one
-    assert run.status()["state"] == "running", "nobody could write that it ended"
-    begin = int(run.checkpoints()[-1].name.removeprefix("step-"))
-    shorten(run, begin + 2)
-    resumed = document(tmp_path, "resume", "run")
+    with training(tmp_path, "--set=train.checkpoint_every=2") as process:
+        wait_for(process, run, "checkpoint", 1)
+        process.kill()  # and not waited for: its number stays taken, as in a container
+        assert _ended(process.pid)
+        run.request_stop()  # a wish that the dead run never read is no wish to the next one
+        assert run.status()["state"] == "running", "nobody could write that it ended"
+        begin = int(run.checkpoints()[-1].name.removeprefix("step-"))
+        shorten(run, begin + 2)
+        resumed = document(tmp_path, "resume", "run")
     assert (resumed["state"], resumed["steps"]) == ("finished", begin + 2)
     assert [e["step"] for e in run.events("step")] == list(range(1, begin + 3))
     assert [e["resumed"] for e in run.events("started")] == [False, True]
-    process.communicate()
+
+
+def _ended(pid: int) -> bool:
+    """Whether a killed process is gone, or a zombie, within a while."""
+    for _ in range(400):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 # --- a real file ---

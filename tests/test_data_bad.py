@@ -320,7 +320,7 @@ CSV_TEXT = st.text(
     st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from('",;|\t\r\n '), max_size=12
 )
 FUZZ = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -340,6 +340,7 @@ def settle(path: Path, rows: int | None) -> None:
     except DataError:
         assert report.usable == 0
         return
+    assert len(loaded.examples) == report.groups
     used = len(loaded.examples) + loaded.joined_rows
     assert loaded.rows_read == used + len(loaded.bad_rows) == report.rows
     numbers = [e.row for e in loaded.examples] + [bad.row for bad in loaded.bad_rows]
@@ -397,3 +398,43 @@ def test_csv_keeps_rows_and_text(tmp_path: Path, cells: list[tuple[str, str]]) -
 def test_any_bytes(tmp_path: Path, content: bytes | str, ending: str, header: bytes) -> None:
     body = content.encode() if isinstance(content, str) else content
     settle(written(tmp_path, f"f{ending}", header + body), None)
+
+
+@FUZZ
+@given(
+    rows=st.lists(st.dictionaries(NAMES, CELLS, min_size=1, max_size=5), min_size=1, max_size=5),
+    said=st.text(alphabet="+,{}.\\n ab", max_size=10),
+    names=st.lists(NAMES, min_size=1, max_size=3),
+)
+def test_no_row_is_lost_under_any_mapping(
+    tmp_path: Path, rows: list[object], said: str, names: list[str]
+) -> None:
+    """Joins, lists and templates of columns that hold anything at all."""
+    path = written(tmp_path, "f.jsonl", "\n".join(map(json.dumps, rows)))
+    for origin in ("+".join(names), ",".join(names), "".join(f"{{{n}}}" for n in names) + said):
+        try:
+            report = check_file(path, columns={"prompt": origin, "expert": names[0]})
+        except DataError as error:
+            assert "no column" in str(error)
+            continue
+        assert report.usable + report.bad == len(rows)
+
+
+OASST = st.fixed_dictionaries(
+    {
+        "message_id": st.sampled_from(["a", "b", "c", "d", None]),
+        "parent_id": st.sampled_from(["a", "b", "c", "gone", None]),
+        "role": st.sampled_from(["prompter", "assistant", "system"]),
+        "text": st.sampled_from(["one", "two", "", None]),
+    },
+    optional={"rank": st.none() | st.integers(0, 2), "deleted": st.booleans()},
+)
+
+
+@FUZZ
+@given(rows=st.lists(OASST, min_size=1, max_size=7))
+def test_no_message_of_a_tree_is_lost(tmp_path: Path, rows: list[object]) -> None:
+    """Circles, doubles, orphans and answers to answers included."""
+    path = written(tmp_path, "f.jsonl", "\n".join(map(json.dumps, rows)))
+    report = check_file(path, format="oasst")
+    assert report.usable + report.bad == len(rows)

@@ -251,3 +251,36 @@ def test_imitate_follows_the_expert_alone(scorer: Scorer) -> None:
 def test_time_is_told_apart(scorer: Scorer) -> None:
     built = build([example()], scorer, Answers(WRONG))
     assert built.rollout_seconds >= 0 and built.scoring_seconds > 0
+
+
+def test_only_the_contrasted_sources_are_standardised_together(scorer: Scorer) -> None:
+    """CHORD: self answers [1, 0] → ±1/√2·(1/(1+ε/std)) = ±0.7071; the wrong expert keeps A = 1."""
+    config = GroupConfig.model_validate({"expert": 1, "self": 2})
+    built = build_groups(
+        [example(experts=[WRONG])],
+        config,
+        sources=("expert", "self"),
+        contrasted=("self",),
+        scorer=scorer,
+        sampler=Answers(RIGHT, WRONG),
+        fits=lambda text: True,
+        rng=random.Random(0),
+    )
+    assert built.groups[0].advantages == pytest.approx((1.0, 0.7071, -0.7071), abs=1e-4)
+    assert built.counts.degenerate == 0
+
+
+def test_equal_self_answers_are_degenerate_whatever_the_expert_keeps(scorer: Scorer) -> None:
+    config = GroupConfig.model_validate({"expert": 1, "self": 2})
+    built = build_groups(
+        [example()],
+        config,
+        sources=("expert", "self"),
+        contrasted=("self",),
+        scorer=scorer,
+        sampler=Answers(WRONG),
+        fits=lambda text: True,
+        rng=random.Random(0),
+    )
+    assert built.groups[0].advantages == (1.0, 0.0, 0.0)
+    assert built.counts.degenerate == 1

@@ -101,8 +101,8 @@ def _guessed(path: Path, name: str) -> Encoding:
     shown = _first_foreign(sample.decode(codec, "replace"))
     return Encoding(
         codec,
-        f"{Path(name).name} is not UTF-8; read as {codec} (a guess by charset-normalizer: check that "
-        f'"{shown}" looks right, else convert the file with iconv)',
+        f"{Path(name).name} is not UTF-8; read as {codec} (a guess by charset-normalizer: check "
+        f'that "{shown}" looks right, else convert the file with iconv)',
     )
 
 

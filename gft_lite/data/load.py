@@ -29,7 +29,7 @@ from gft_lite.data.recognise import (
     known_format,
     recognise,
 )
-from gft_lite.data.rows import BadRow, JoinedRow, Record, RowError
+from gft_lite.data.rows import BadRow, Fields, JoinedRow, Record, RowError
 from gft_lite.data.sniff import READ_FORMATS
 from gft_lite.data.store import Gathering
 from gft_lite.types import DataError, Example, Message
@@ -172,10 +172,10 @@ def open_rows(
     if not peeked:
         recognised = replace(NO_FORMAT, kind=kind)
     elif key is None:
-        recognised = recognise([renamed(fields, mapping) for fields in peeked], name, kind)
+        recognised = recognise([_looked_at(fields, mapping) for fields in peeked], name, kind)
     else:
         check_mapping(named, key, there, name)
-        recognised = chosen([renamed(f, mapping) for f in peeked], name, kind, key, named)
+        recognised = chosen([_looked_at(f, mapping) for f in peeked], name, kind, key, named)
     recognised = replace(recognised, notes=notes)
     form = FORMATS.get(recognised.format)
     records = _watched(chain(head, records), watch) if watch else chain(head, records)
@@ -183,6 +183,14 @@ def open_rows(
         records = form.assemble(records)
     rows = _converted(records, form, mapping, system_prompt, name)
     return Opened(name, recognised, rows, reading.rows_about)
+
+
+def _looked_at(fields: Fields, mapping: Mapping[str, Origin]) -> Fields:
+    """As `renamed`; a row that cannot be joined is reported later, in its turn."""
+    try:
+        return renamed(fields, mapping)
+    except RowError:
+        return {**fields, **dict.fromkeys(mapping, "")}
 
 
 def _watched(records: Iterator[Record], watch: Watch) -> Iterator[Record]:
