@@ -134,7 +134,7 @@ def _local_teacher(
 
 def _keep_best(model: str, keep: int) -> Keep:
     from gft_lite.config import ModelConfig
-    from gft_lite.distill.likelihood import likeliest
+    from gft_lite.likelihood import likeliest
     from gft_lite.models import load_policy
     from gft_lite.worker import quiet_libraries
 

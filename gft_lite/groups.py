@@ -18,6 +18,9 @@ from gft_lite.types import SOURCES, Example, Group, Response, Source
 Sampler = Callable[[Sequence[Example], int], list[list[Response]]]
 """(examples, n) → n self answers to each example, in order."""
 
+Chooser = Callable[[Example, list[str], int], list[str]]
+"""(example, texts, keep) → the texts to keep."""
+
 
 @dataclass
 class GroupCounts:
@@ -52,6 +55,7 @@ def build_groups(
     sampler: Sampler,
     fits: Callable[[str], bool],
     rng: random.Random,
+    choose: Chooser | None = None,
 ) -> BuiltGroups:
     """Build, score and standardise one group a prompt.
 
@@ -64,11 +68,13 @@ def build_groups(
         sampler: draws self answers.
         fits: whether a demonstration is short enough to train on.
         rng: chooses among more demonstrations than are wanted.
+        choose: chooses in its place.
     """
     counts = GroupCounts()
     clock = _Clock()
     wanted = config.self_ if "self" in sources else 0
-    demonstrations = [_demonstrations(e, config, sources, fits, rng, counts) for e in examples]
+    choose = choose or (lambda _example, texts, keep: rng.sample(texts, keep))
+    demonstrations = [_demonstrations(e, config, sources, fits, choose, counts) for e in examples]
     drawn = sampler(examples, wanted) if wanted else [[] for _ in examples]
     clock.lap("rollout")
     groups = [Group(e, (*d, *s)) for e, d, s in zip(examples, demonstrations, drawn, strict=True)]
@@ -153,7 +159,7 @@ def _demonstrations(
     config: GroupConfig,
     sources: Collection[Source],
     fits: Callable[[str], bool],
-    rng: random.Random,
+    choose: Chooser,
     counts: GroupCounts,
 ) -> list[Response]:
     offered: list[tuple[Source, tuple[str, ...], int]] = [
@@ -167,7 +173,7 @@ def _demonstrations(
         usable = [text for text in texts if fits(text)]
         counts.too_long += len(texts) - len(usable)
         if len(usable) > wanted:
-            usable = rng.sample(usable, wanted)
+            usable = choose(example, usable, wanted)
         chosen += [Response(text, source) for text in usable]
     return chosen
 

@@ -11,6 +11,7 @@ import torch
 from gft_lite.batching import TokenSequence, collate, micro_batches
 from gft_lite.config import RunConfig
 from gft_lite.groups import BuiltGroups, build_groups
+from gft_lite.likelihood import likeliest
 from gft_lite.models import Policy, Sampling
 from gft_lite.order import prompts_of_step, seed_of
 from gft_lite.rewards import Scorer
@@ -56,6 +57,7 @@ class Rollout:
             sampler=self._sample,
             fits=self._fits,
             rng=random.Random(seed_of(train.seed, step, "demonstrations")),
+            choose=self._likeliest if self.config.group.choose == "likely" else None,
         )
         data = []
         for i in range(len(prompts)):
@@ -75,6 +77,10 @@ class Rollout:
         answers = self.policy.generate(prompts, sampling, self.config.train.rollout_batch)
         responses = [Response(a.text, "self", a.token_ids, a.finished) for a in answers]
         return [responses[i : i + n] for i in range(0, len(responses), n)]
+
+    def _likeliest(self, example: Example, texts: list[str], keep: int) -> list[str]:
+        with self.policy.reference():
+            return likeliest(self.policy, example, texts, keep)
 
     def _fits(self, text: str) -> bool:
         ids = self.policy.chat.response_ids(Response(text, "expert"))

@@ -16,8 +16,8 @@ import torch
 from gft_lite.batching import TokenSequence, collate
 from gft_lite.data import load_examples
 from gft_lite.distill import Answer, Endpoint, Failed, distill, endpoint_teacher
-from gft_lite.distill.likelihood import likeliest, mean_logps
 from gft_lite.distill.local import local_teacher
+from gft_lite.likelihood import likeliest, mean_logps
 from gft_lite.models import Policy, Sampling
 from gft_lite.rewards import build_scorer
 from gft_lite.types import DataError, Example, InputError, Message, Response

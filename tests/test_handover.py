@@ -1,6 +1,7 @@
 """GFT → export → TRL's real GRPOTrainer, and → GRPO in our own pipeline, on the embedded model."""
 
 import importlib.util
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from gft_lite.types import Response
 from gft_lite.worker import train
 
 MakeConfig = Callable[..., RunConfig]
+ODD_WORDS = ("wind", "snow", "boats", "glass", "cats", "music", "iron", "trees")
 EXAMPLE = Path(__file__).parents[1] / "examples" / "continue_with_trl.py"
 
 
@@ -82,14 +84,12 @@ def theirs(trainer: Any, adapter: str | None) -> Tensor:
     rows = []
     with use_adapter(trainer.model, adapter_name=adapter):
         trainer.model.eval()
-        trainer.temperature = 1.0  # TRL scores at the sampling temperature
         for s in sequences(policy):
             ids = torch.tensor([s.prompt_ids + s.response_ids])
             logps, _, _ = trainer._get_per_token_logps_and_entropies(
                 trainer.model, ids, torch.ones_like(ids), len(s.response_ids)
             )
             rows.append(logps[0])
-        trainer.temperature = trainer.args.temperature
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
 
@@ -99,9 +99,13 @@ def reference_name(trainer: Any) -> str | None:
 
 
 def make(example: Any, exported: Path, scorer: Scorer, out: Path, **settings: Any) -> Any:
+    # questions unlike those it knows: its samples differ, so that two steps find contrast
+    asked = [{"prompt": f"Tell me about {w} and rain.", "answer": w} for w in ODD_WORDS]
+    rows = out.with_name(f"{out.name}.jsonl")
+    rows.write_text("".join(json.dumps(row) + "\n" for row in asked))
     return example.make_trainer(
         exported,
-        example.load_rows("embedded:target_train", 8),
+        example.load_rows(str(rows), None),
         scorer,
         output_dir=str(out),
         max_steps=2,
@@ -109,7 +113,6 @@ def make(example: Any, exported: Path, scorer: Scorer, out: Path, **settings: An
         per_device_train_batch_size=4,
         num_generations=4,
         max_completion_length=24,
-        temperature=2.0,
         save_strategy="no",
         logging_steps=1,
         disable_tqdm=True,

@@ -45,6 +45,7 @@ ROOMS: dict[str, set[str]] = {
     "observe": {"torch"},
     "optimizer": {"torch", "bitsandbytes"},
     "checkpoints": {"torch", "accelerate"},
+    "likelihood": {"torch"},
     "rollout": {"torch"},
     "trainer": {"torch", "accelerate", "psutil"},
     "distill": {"torch"},

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gft_lite.batching import collate
 from gft_lite.config import LoraConfig, ModelConfig, RunConfig
+from gft_lite.likelihood import mean_logps
 from gft_lite.models import Policy, load_policy
 from gft_lite.optimizer import learning_rate
 from gft_lite.prepare import prepare
@@ -224,3 +225,15 @@ def test_learning_rate_shapes(small_config: MakeConfig) -> None:
     assert rates("train.warmup_steps=4")[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert rates("train.schedule=linear") == [1 - i / 8 for i in range(8)]
     assert rates("train.schedule=cosine")[4] == 0.5
+
+
+def test_likely_demonstrations_are_those_the_base_prefers(
+    small_config: MakeConfig, tmp_path: Path
+) -> None:
+    """Where a prompt has three teachers and the group wants one, the likeliest of them is taken."""
+    config = small_config("group.choose=likely", "group.teacher=1", "group.self=0")
+    trainer = make_trainer(config, tmp_path / "run")
+    for group in trainer.rollout.draw(0)[0].built.groups:
+        taken = next(r.text for r in group.responses if r.source == "teacher")
+        means = mean_logps(trainer.policy, group.example, group.example.teachers)
+        assert taken == group.example.teachers[means.index(max(means))]

@@ -82,6 +82,9 @@ class GroupConfig(Section):
     """Expert demonstrations a prompt, at most."""
     teacher: int = Field(0, ge=0)
     """Teacher responses a prompt, at most."""
+    choose: Literal["random", "likely"] = "random"
+    """Which demonstrations are taken where a prompt has more: any of them, anew at every visit, or
+    those the reference policy finds most likely a token (GRAPE, arXiv 2502.04194)."""
     self_: int = Field(4, ge=0, alias="self")
     """Answers sampled from the current policy."""
     temperature: float = Field(1.0, gt=0)
