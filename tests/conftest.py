@@ -17,6 +17,7 @@ SMALL = (
     "train.steps=4",
     "train.prompts_per_step=3",
     "train.checkpoint_every=2",
+    "group.teacher=1",
     "group.self=3",
     "group.max_new_tokens=80",
     "eval.examples=4",
