@@ -27,7 +27,7 @@ RELOADED, MERGED, FOUR_BIT = "reloaded adapter", "merged model", "merged model a
 
 
 def write_adapter(job: Job, aside: Path) -> dict[str, Parity]:
-    """PEFT's layout. The base is named so that other tools find it (docs/decisions/0007)."""
+    """PEFT's layout. The base is named so that other tools find it (docs/decisions/0006)."""
     live = load_policy(job.holding(four_bit=job.model.load_in_4bit), None)
     first = trace(live, job.asked, max_new_tokens=GATE_TOKENS)
     shutil.copyfile(job.adapter / WEIGHTS, aside / WEIGHTS)
