@@ -1,8 +1,9 @@
 """`gft-lite demo`: base, SFT, DFT and GFT side by side on the embedded model.
 
-Every method gets the same prompts in the same order, as many a step, and as many steps, and trains at
-the learning rate that was best for it among those listed in `RECIPES`: highest mean target accuracy
-over seeds, and of rates within chance of each other the one that keeps more of the old skill.
+Every method gets the same prompts in the same order, as many a step, and as many steps. It trains
+at the learning rate that was best for it among those listed in `RECIPES`: highest mean target
+accuracy over seeds, and of rates within chance of each other the one that keeps more of the old
+skill.
 docs/log.md has the sweep.
 """
 
