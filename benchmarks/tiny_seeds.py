@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided, by number of seeds
+T_95 = {3: 4.303, 4: 3.182, 5: 2.776}  # two-sided, by number of seeds; fewer give no interval
 
 
 def main() -> None:
@@ -123,7 +123,7 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def interval(values: list[float], digits: int = 1) -> str:
-    """Mean ± half-width of the 95 % interval; the mean alone for one value."""
+    """Mean ± half-width of the 95 % interval; the mean alone for fewer than three values."""
     mean = statistics.fmean(values)
     if len(values) not in T_95:
         return f"{mean:.{digits}f}"

@@ -19,7 +19,7 @@ _HOMES = {
     "train": "gft_lite.worker",
     "train_iter": "gft_lite.worker",
     "RunResult": "gft_lite.worker",
-    "evaluate": "gft_lite.evaluate",
+    "evaluate": "gft_lite.evaluation",
 }
 
 __all__ = ["__version__", *_HOMES]

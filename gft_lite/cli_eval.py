@@ -14,7 +14,7 @@ from gft_lite.cli_data import JsonOption, MapOption, parse_map, parse_reward
 
 if TYPE_CHECKING:
     from gft_lite.config import ModelConfig
-    from gft_lite.evaluate import Evaluation
+    from gft_lite.evaluation import Evaluation
     from gft_lite.forgetting import Forgetting
     from gft_lite.models import Policy
     from gft_lite.rewards import Scorer
@@ -121,7 +121,7 @@ def eval_(
     """Greedy accuracy, mean@k, pass@k, what was forgotten, and what RL would have to work with."""
     from gft_lite import lm_eval_tasks, terminal
     from gft_lite.adapters import adapter_folder
-    from gft_lite.evaluate import check_samples, evaluate
+    from gft_lite.evaluation import check_samples, evaluate
     from gft_lite.forgetting import probe
     from gft_lite.models import load_policy
     from gft_lite.worker import quiet_libraries

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gft_lite.adapters import FIXED_PROMPTS, adapter_folder
 from gft_lite.config import ModelConfig
-from gft_lite.evaluate import Answered, Evaluation, evaluate
+from gft_lite.evaluation import Answered, Evaluation, evaluate
 from gft_lite.models import Policy, Sampling, load_policy
 from gft_lite.models.check import check_adapter, check_template
 from gft_lite.models.identity import WEIGHTS, file_sha256, identity_of

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gft_lite.evaluate import Drift, Evaluation, base_answers, drift, evaluate
+from gft_lite.evaluation import Drift, Evaluation, base_answers, drift, evaluate
 from gft_lite.models import Policy
 from gft_lite.rewards import Scorer
 from gft_lite.significance import PairedCounts, mcnemar

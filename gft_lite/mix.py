@@ -15,7 +15,7 @@ from typing import Any
 
 from gft_lite.adapters import adapter_folder, bare_record, write_record
 from gft_lite.config import ModelConfig
-from gft_lite.evaluate import evaluate
+from gft_lite.evaluation import evaluate
 from gft_lite.models import Policy, load_policy
 from gft_lite.models.check import check_adapter, check_template
 from gft_lite.models.identity import WEIGHTS, file_sha256

@@ -184,7 +184,7 @@ def measure(
     Args:
         quick: greedy answers to `eval.quick_examples` only, for the curve during training.
     """
-    from gft_lite.evaluate import base_answers, drift, evaluate
+    from gft_lite.evaluation import base_answers, drift, evaluate
 
     common: dict[str, Any] = {
         "max_new_tokens": config.group.max_new_tokens,

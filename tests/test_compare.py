@@ -12,7 +12,7 @@ from gft_lite.compare import Comparison, Row, compare
 from gft_lite.compare_page import write_compare_page
 from gft_lite.config import LoraConfig, ModelConfig
 from gft_lite.data import load_examples
-from gft_lite.evaluate import evaluate
+from gft_lite.evaluation import evaluate
 from gft_lite.models import load_policy
 from gft_lite.models.identity import WEIGHTS, file_sha256
 from gft_lite.models.named import add_adapter, using

@@ -15,7 +15,7 @@ from adapter_maker import call, make_adapter, pushed
 from gft_lite.assets import resolve
 from gft_lite.config import ModelConfig
 from gft_lite.data import load_examples
-from gft_lite.evaluate import Evaluation, evaluate
+from gft_lite.evaluation import Evaluation, evaluate
 from gft_lite.forgetting import probe
 from gft_lite.models import Policy, load_policy
 from gft_lite.rewards import Scorer, build_scorer

@@ -72,9 +72,9 @@ def test_chunks_do_not_change_value_or_gradient(rows: int) -> None:
     for chunk in (rows * 13, 10**6):
         torch.manual_seed(0)
         hidden = torch.randn(7, 8).requires_grad_()
-        logps, entropy = chunked_logps(hidden, ids, head, 13, chunk)
-        logps.sum().backward()
-        found.append((logps.detach(), entropy, hidden.grad))
+        got = chunked_logps(hidden, ids, head, 13, chunk)
+        got.logps.sum().backward()
+        found.append((got.logps.detach(), got.entropy, hidden.grad))
     for one, other in zip(*found, strict=True):
         assert torch.allclose(one, other, atol=1e-6)
     assert not found[0][1].requires_grad

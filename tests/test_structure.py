@@ -49,7 +49,7 @@ ROOMS: dict[str, set[str]] = {
     "rollout": {"torch"},
     "trainer": {"torch", "accelerate", "psutil"},
     "distill": {"torch"},
-    "evaluate": {"torch"},
+    "evaluation": {"torch"},
     "forgetting": set(),
     "compare": {"torch"},
     "mix": set(),
