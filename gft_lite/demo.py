@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gft_lite.config import RunConfig, load_config
-from gft_lite.runs import claim_empty, write_atomic
+from gft_lite.runs import RunDir, claim_empty, write_atomic
 
 Say = Callable[[str], None]
 PRESET = "tiny-cpu"
@@ -35,7 +35,6 @@ class Recipe:
     method: str
     learning_rate: float
     tried: tuple[float, ...]
-    settings: tuple[str, ...] = ()
 
     def config(self, steps: int, seed: int, extra: Sequence[str] = ()) -> RunConfig:
         """The run configuration, by the same layers a user has."""
@@ -47,7 +46,6 @@ class Recipe:
                 f"train.steps={steps}",
                 f"train.seed={seed}",
                 f"eval.every={max(1, steps // 4)}",
-                *self.settings,
                 *extra,
             ],
         )
@@ -135,7 +133,8 @@ def run_demo(
                 on_event(method, event)
 
         result = train(config, folder / recipe.method, on_event=tell)
-        trained = sum(e["seconds"] for e in _steps(folder / recipe.method))
+        steps_taken = RunDir(result.run_dir).events("step")
+        trained = sum(event["seconds"] for event in steps_taken)
         row = _row(recipe.method, result.metrics, steps, trained)
         rows.append(
             replace(row, learning_rate=recipe.learning_rate, learning_rates_tried=recipe.tried)
@@ -173,9 +172,3 @@ def _row(method: str, metrics: dict[str, Any], steps: int, seconds: float) -> Ro
         seconds=round(seconds, 2),
         response_tokens=metrics["target"]["response_tokens"],
     )
-
-
-def _steps(path: Path) -> list[dict[str, Any]]:
-    from gft_lite.runs import RunDir
-
-    return list(RunDir(path).events("step"))
