@@ -88,18 +88,31 @@ class HfPolicy:
         rows = torch.arange(hidden.shape[0], device=self.device).unsqueeze(-1)
         return hidden[rows, batch.positions][batch.mask]
 
+    @property
+    def vocab_size(self) -> int:
+        """Width of the logits."""
+        return int(self._causal.config.vocab_size)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(n, H) → (n, V): the head, with the scaling and capping some families apply."""
+        config = self._causal.config
+        head = self._causal.get_output_embeddings()
+        logits = head(hidden.to(head.weight.dtype))
+        if scale := getattr(config, "logit_scale", None):
+            logits = logits * scale
+        if scaling := getattr(config, "logits_scaling", None):
+            logits = logits / scaling
+        if cap := getattr(config, "final_logit_softcapping", None):
+            logits = cap * torch.tanh(logits / cap)
+        return logits
+
     def token_logps(self, batch: TokenBatch, ref_states: Tensor | None = None) -> TokenStats:
         """Log-probs of the response tokens, and what else can be read off the same logits."""
+        batch = batch.to(self.device)
         states = self.response_states(batch)
-        mask = batch.mask.to(self.device)
-        targets = batch.targets.to(self.device)[mask]
-        found = chunked_logps(
-            states, targets, self._logits, self._causal.config.vocab_size, ref_states=ref_states
-        )
-        zeros = torch.zeros(mask.shape, device=self.device, dtype=torch.float32)
-        return TokenStats(
-            *(None if flat is None else zeros.masked_scatter(mask, flat) for flat in found)
-        )
+        targets = batch.flat(batch.targets)
+        found = chunked_logps(states, targets, self.logits, self.vocab_size, ref_states=ref_states)
+        return TokenStats(*(None if flat is None else batch.padded(flat) for flat in found))
 
     @contextmanager
     def reference(self) -> Iterator[None]:
@@ -156,19 +169,6 @@ class HfPolicy:
     @property
     def _causal(self) -> Any:
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-
-    def _logits(self, hidden: Tensor) -> Tensor:
-        """Head, with the scaling and soft-capping some families apply to logits."""
-        config = self._causal.config
-        head = self._causal.get_output_embeddings()
-        logits = head(hidden.to(head.weight.dtype))
-        if scale := getattr(config, "logit_scale", None):
-            logits = logits * scale
-        if scaling := getattr(config, "logits_scaling", None):
-            logits = logits / scaling
-        if cap := getattr(config, "final_logit_softcapping", None):
-            logits = cap * torch.tanh(logits / cap)
-        return logits
 
     def _generate(self, prompts: list[Sequence[int]], sampling: Sampling) -> list[list[int]]:
         """Left-padded generation; what comes back ends at the first stop token."""
