@@ -334,8 +334,8 @@ def main() -> None:
         return
     import torch
 
-    result = {
-        "rows": {row: compare(asked, row) for row in ([asked.row] if asked.row else ROWS)},
+    result: dict[str, Any] = {
+        "rows": {},
         "settings": {
             name: getattr(asked, name)
             for name in ("model", "steps", "rounds", "prompts", "max_new_tokens")
@@ -347,10 +347,11 @@ def main() -> None:
         "python": platform.python_version(),
         "date": time.strftime("%Y-%m-%d"),
     }
-    asked.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    for row, found in result["rows"].items():
+    for row in [asked.row] if asked.row else ROWS:
+        found = result["rows"][row] = compare(asked, row)
+        asked.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         print(f"{row}: our step takes {found['ours_to_fastest_trl']} of TRL's faster one")
-        print(json.dumps(found["ratios_of_ours_to"], indent=1))
+        print(json.dumps(found["ratios_of_ours_to"], indent=1), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from torch import Tensor
 from gft_lite.batching import collate
 from gft_lite.config import LoraConfig, ModelConfig, RunConfig
 from gft_lite.likelihood import mean_logps
+from gft_lite.methods import METHODS, LossInputs
 from gft_lite.models import Policy, load_policy
 from gft_lite.optimizer import learning_rate
 from gft_lite.prepare import prepare
@@ -63,6 +64,39 @@ def test_micro_batches_of_one_equal_one_batch(
     )
     assert all_.norm() > 0
     assert (one - all_).norm() <= 1e-5 * all_.norm()
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_one_pass_gives_the_gradient_of_autograd(
+    small_config: MakeConfig, tmp_path: Path, method: str
+) -> None:
+    """The step's gradient equals that of the method's own loss on padded (B, T) log-probs, left to
+    autograd through all logits."""
+    settings = [f"method.name={method}", "train.updates_per_rollout=2"]
+    if method in ("grpo", "luffy", "chord"):
+        settings += ["reward=length", "reward.max_chars=20"]
+    config = small_config(*settings)
+    caught, trainer = gradient_of_a_step(config, tmp_path / "run")
+    policy, rule = trainer.policy, trainer.method
+    sequences = trainer.rollout.draw(0)[0].sequences
+    batch = collate(sequences, policy.tokenizer.pad_token_id)
+    policy.train_mode()
+    with policy.reference():
+        ref_states = policy.response_states(batch) if rule.needs_ref_kl else None
+    stats = policy.token_logps(batch, ref_states)
+    own = batch.own.unsqueeze(-1)
+    loss = rule.loss(
+        config.method,
+        LossInputs(
+            stats.logps, batch.advantages.unsqueeze(-1), own, None, batch.old_logps, stats.ref_kl
+        ),
+    )
+    apart = (batch.mask & own).sum(), (batch.mask & ~own).sum()
+    counts = torch.where(own, *apart) if rule.separate_means else batch.mask.sum()
+    (loss * batch.mask / counts).sum().backward()
+    wanted = torch.cat([p.grad.flatten() for p in trainer.parameters if p.grad is not None])
+    assert wanted.norm() > 0
+    assert (caught - wanted).norm() <= 1e-5 * wanted.norm()
 
 
 def test_skipping_zero_advantages_is_exact(small_config: MakeConfig, tmp_path: Path) -> None:
