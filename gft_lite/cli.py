@@ -126,7 +126,7 @@ def train(
 ) -> None:
     """Train an adapter. Without a model named, the embedded demo model is trained."""
     from gft_lite import terminal
-    from gft_lite.config import load_config
+    from gft_lite.config import load_config, method_names, total_steps
     from gft_lite.worker import train as train_run
 
     # as JSON, which is YAML: a file or column may be called anything
@@ -135,8 +135,8 @@ def train(
     overrides += ["data.skip_bad_rows=true"] if skip_bad_rows else []
     overrides += [f"reward={json.dumps({'file': str(reward_file)})}"] if reward_file else []
     config = load_config(run, preset=preset, overrides=[*overrides, *(set_ or [])])
-    folder = out or next_run_folder(config.method.name)
-    with terminal.training_progress("training", config.train.steps) as show:
+    folder = out or next_run_folder(method_names(config))
+    with terminal.training_progress("training", total_steps(config)) as show:
         result = train_run(config, folder, on_event=_tell(show))
     _print_result(result, json_)
 
@@ -148,12 +148,12 @@ def resume(
 ) -> None:
     """Continue a run from its last checkpoint, to the numbers it would have had."""
     from gft_lite import terminal
-    from gft_lite.config import load_config
+    from gft_lite.config import load_config, total_steps
     from gft_lite.runs import RunDir
     from gft_lite.worker import resume as resume_run
 
     config = load_config(RunDir.open(run_dir).config_file)
-    with terminal.training_progress("training", config.train.steps) as show:
+    with terminal.training_progress("training", total_steps(config)) as show:
         result = resume_run(run_dir, on_event=_tell(show))
     _print_result(result, json_)
 
@@ -268,6 +268,8 @@ def _tell(show: Any) -> Any:
 
     def on_event(event: dict[str, Any]) -> None:
         if event["type"] == "started":
+            if stage := event.get("stage"):
+                terminal.note(f"Stage {stage}:")
             terminal.note_dropped(event["bad_rows"], event["bad_rows_dropped"])
             left_out = event["examples_left_out"]
             terminal.note(

@@ -57,6 +57,7 @@ ROOMS: dict[str, set[str]] = {
     "report": {"yaml"},
     "compare_page": set(),
     "lm_eval_tasks": {"lm_eval"},
+    "pipeline": set(),
     "worker": {"psutil", "transformers"},
     "jobs": {"psutil"},
     "demo": set(),

@@ -98,6 +98,20 @@ def config_from_dict(values: Mapping[str, Any], *, where: str = "configuration")
         raise ConfigError(f"{where}: {'; '.join(problems.values())}") from None
 
 
+def changed(
+    config: RunConfig, *layers: Mapping[str, Any], where: str = "configuration"
+) -> RunConfig:
+    """A resolved configuration with further layers of differences on it.
+
+    Raises:
+        ConfigError: a key or value that is wrong.
+    """
+    merged = config.to_dict()
+    for layer in layers:
+        merged = _merge(merged, layer)
+    return config_from_dict(merged, where=where)
+
+
 def parse_override(text: str) -> dict[str, Any]:
     """`a.b=c` → {"a": {"b": c}}, c read as YAML.
 
@@ -130,6 +144,8 @@ def _merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]
                 # another choice starts from its own defaults, not with its predecessor's options
                 another = "name" in value and value["name"] != below.get("name")
                 below = None if another or "parts" in value or "file" in value else below
+        if key == "stages" and isinstance(value, Mapping):
+            value = _merged_stages(below, value)
         if key == "data" and isinstance(value, Mapping) and isinstance(below, Mapping):
             another = not str(value.get("path", PREFIX)).startswith(PREFIX)
             below = _without_embedded(below) if another else below
@@ -138,6 +154,23 @@ def _merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]
         else:
             merged[key] = value
     return merged
+
+
+def _merged_stages(below: Any, changes: Mapping[str, Any]) -> list[Any]:
+    """`stages.2.train.steps=5` changes the second of the stages below."""
+    stages = list(below) if isinstance(below, (list, tuple)) else []
+    for name, change in changes.items():
+        if not (str(name).isdecimal() and 1 <= int(name) <= len(stages)):
+            raise ConfigError(
+                f"stages.{name}: there is no such stage; "
+                + (f"they are numbered 1 to {len(stages)}" if stages else "no stages are listed")
+            )
+        place = int(name) - 1
+        stage = stages[place]
+        stage = {"method": stage} if isinstance(stage, str) else stage
+        both = isinstance(stage, Mapping) and isinstance(change, Mapping)
+        stages[place] = _merge(stage, change) if both else change
+    return stages
 
 
 def _without_embedded(data: Mapping[str, Any]) -> dict[str, Any]:
