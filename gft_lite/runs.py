@@ -96,7 +96,9 @@ class RunDir:
 
     def forget_after(self, step: int) -> None:
         """Drop events and stored groups of later steps: a resumed run writes them again."""
-        kept = [e for e in self._own_events() if e.get("step", 0) <= step and e["type"] != "finished"]
+        kept = [
+            e for e in self._own_events() if e.get("step", 0) <= step and e["type"] != "finished"
+        ]
         text = "".join(json.dumps(e, ensure_ascii=False) + "\n" for e in kept)
         write_atomic(self.events_file, text)
         for file in self.groups_dir.glob("step-*.json.gz"):

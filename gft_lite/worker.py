@@ -127,7 +127,9 @@ def _events(
     run: RunDir, config: RunConfig, prepared: Prepared | None, allow_custom_reward: bool
 ) -> Iterator[Event]:
     def train_stage(stage: RunDir, its: RunConfig) -> Iterator[Event]:
-        return _guarded(stage, _run(stage, its, prepare(its, allow_custom_reward=allow_custom_reward)))
+        return _guarded(
+            stage, _run(stage, its, prepare(its, allow_custom_reward=allow_custom_reward))
+        )
 
     return _run(run, config, prepared) if prepared else run_stages(run, config, train_stage)
 

@@ -192,8 +192,7 @@ class RunConfig(Section):
         for number, stage in enumerate(listed, 1):
             if not isinstance(stage, dict):
                 raise ValueError(
-                    f"stages.{number}: give a method name or sections like `train:` "
-                    f"(got {stage!r})"
+                    f"stages.{number}: give a method name or sections like `train:` (got {stage!r})"
                 )
         return listed
 

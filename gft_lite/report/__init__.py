@@ -9,6 +9,7 @@ panels     which curves there are and what each of them means
 inside     one group, token by token
 findings   headlines that are computed
 warnings   what to be wary of in a run
+stages     the stages of a pipeline, one a line
 comparison the methods of a demo side by side
 run, demo  the two pages
 

@@ -86,7 +86,8 @@ def _listed(rows: Sequence[Row], key: str) -> str:
 
 def run_headline(record: Record) -> str:
     """One sentence about where the run stands."""
-    done, wanted = len(record.steps), number(record.config, "train.steps")
+    done = len(record.steps)
+    wanted = number(record.status, "steps") or number(record.config, "train.steps")
     of = f" of {wanted:.0f}" if wanted else ""
     where = {
         "finished": f"Finished after {done} step{'s' * (done != 1)}",
