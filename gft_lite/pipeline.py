@@ -64,8 +64,13 @@ def run_stages(run: RunDir, config: RunConfig, train_one: TrainOne) -> Iterator[
     state: State = "stopped" if stopped else "finished"
     seconds = time.perf_counter() - started
     run.set_status(state, step=before, steps=steps, stage=stage.name)
-    last = {"type": "finished", "state": state, "step": before, "seconds": seconds}
-    last |= {"metrics": {} if stopped else metrics}
+    last: Event = {
+        "type": "finished",
+        "state": state,
+        "step": before,
+        "seconds": seconds,
+        "metrics": {} if stopped else metrics,
+    }
     run.append(last)
     yield last
 

@@ -44,8 +44,7 @@ def load_preset(name: str) -> dict[str, Any]:
     """
     if name not in preset_names():
         raise ConfigError(
-            f"unknown preset {name!r}{_nearest(name, preset_names())}; "
-            "`gft-lite presets` lists them"
+            f"unknown preset {name!r}{nearest(name, preset_names())}; `gft-lite presets` lists them"
         )
     return _read_yaml(preset_dir() / f"{name}.yaml")
 
@@ -204,12 +203,12 @@ def _explain(problem: Mapping[str, Any]) -> str:
     place = _place(loc)
     key = place.key
     if kind == "extra_forbidden":
-        return f"unknown key {key!r}{_nearest(str(loc[-1]), _known_keys(loc[:-1]))}"
+        return f"unknown key {key!r}{nearest(str(loc[-1]), _known_keys(loc[:-1]))}"
     if kind == "value_error":
         return str(problem["msg"]).removeprefix("Value error, ")
     if kind.startswith("union_tag"):
         name = given.get("name") if isinstance(given, Mapping) else given
-        return f"unknown method {name!r}{_nearest(str(name), sorted(METHOD_CONFIGS))}"
+        return f"unknown method {name!r}{nearest(str(name), sorted(METHOD_CONFIGS))}"
     if kind in ("model_type", "model_attributes_type"):
         return f"{key}: expected keys below it, as in `{key}: {{key: value}}` (got {given!r})"
     return f"{key}: {_plain(place.choice or str(problem['msg']))} (got {given!r})"
@@ -273,6 +272,7 @@ def _known_keys(loc: tuple[Any, ...]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown word: the known one that is meant, or all of them."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})"

@@ -58,7 +58,7 @@ def method_names(config: RunConfig) -> str:
 
 
 def _check(differences: dict[str, Any], where: str) -> None:
-    wrong = [key for key in ("stages", "lora") if key in differences]
+    wrong: list[str] = [key for key in ("stages", "lora") if key in differences]
     model = differences.get("model", {})
     if isinstance(model, dict):
         wrong += [f"model.{key}" for key in model if key not in STAGE_MODEL_KEYS]
