@@ -93,10 +93,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         grid.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
     for row in rows:
         grid.add_row(*row)
-    if results.is_terminal:
-        results.print(grid)
-    else:  # nobody's window: as wide as it is
-        results.print(grid, width=WIDEST_TABLE, crop=False)
+    # in a file or a pipe there is no window to fit in
+    (results if results.is_terminal else Console(highlight=False, width=WIDEST_TABLE)).print(grid)
 
 
 def percent(share: float | None) -> str:

@@ -26,7 +26,6 @@ FEW = (
     "group.max_new_tokens=32",
     "eval.k=2",
     "eval.every=0",
-    "data.retention_path=embedded:old_skill_test",
     "train.log_kl_every=0",
 )
 
@@ -45,6 +44,7 @@ def own_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+SFT, GFT = parse_entries("sft", None), parse_entries("gft", None)
 COLUMNS = {"prompt": "q", "answer": "a", "expert": "worked"}
 
 
@@ -52,6 +52,7 @@ COLUMNS = {"prompt": "q", "answer": "a", "expert": "worked"}
 def common(own_file: Path) -> Callable[..., RunConfig]:
     def make(*overrides: str) -> RunConfig:
         own = [f"data.path={json.dumps(str(own_file))}", f"data.columns={json.dumps(COLUMNS)}"]
+        own += ["data.retention_path=embedded:old_skill_test"]
         return load_config(preset="tiny-cpu", overrides=[*FEW, *own, *overrides])
 
     return make
@@ -194,12 +195,12 @@ def test_nothing_begins_where_one_entry_cannot_be_trained(
     entries = parse_entries("sft,grpo", None)
     with pytest.raises(ConfigError, match=r"grpo: method 'grpo' compares.*raise group\.self"):
         contest(common("group.self=1"), entries, tmp_path / "out")
-    with pytest.raises(RewardError, match=r"sft: .*needs the field 'answer'"):
-        contest(
-            common('data.columns={"prompt": "q", "expert": "worked"}', "data.skip_bad_rows=true"),
-            parse_entries("gft", None) and [Entry("sft", {"method": "gft"})],
-            tmp_path / "out",
-        )
+    bare = tmp_path / "bare.jsonl"
+    bare.write_text("".join(f'{{"prompt": "{n}?", "expert": "yes"}}\n' for n in range(30)))
+    with pytest.raises(RewardError, match=r"gft: .*row 1: reward 'math' needs the field 'answer'"):
+        contest(load_config(overrides=[*FEW, f"data.path={bare}"]), GFT, tmp_path / "out")
+    with pytest.raises(RewardError, match=r"held out, row .*needs the field 'answer'"):
+        contest(load_config(overrides=[*FEW, f"data.path={bare}"]), SFT, tmp_path / "out")
     with pytest.raises(ConfigError, match="stages: methods are compared one by one"):
         contest(common("stages=[sft]"), entries, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -245,13 +246,12 @@ def a_row(method: str, **more: Any) -> Row:
 def test_what_was_not_equal_is_said() -> None:
     config = load_config(overrides=["train.max_tokens=1000", "train.steps=9"])
     rows = [a_row("sft", examples=8, trained_tokens=400), a_row("gft", trained_tokens=1100)]
-    said = equal(config, rows, ["sft", "gft"])
+    said = equal(config, rows, leaked=3)
     assert "1,000 response tokens were trained on, 9 steps at most" in said[0]
     assert said[1].startswith("sft could train on 8 of the 10 prompts only")
-    assert said[2] == (
-        "sft ended at 9 steps with 400 of the 1,000 tokens; raise --steps to spend the whole budget."
-    )
-    assert len(said) == 3
+    assert said[2].startswith("sft ended at 9 steps with 400 of the 1,000 tokens; raise --steps")
+    assert said[3].startswith("3 held-out prompts are in the training file as well")
+    assert len(said) == 4
 
 
 def test_one_rate_for_all_is_called_what_it_is() -> None:

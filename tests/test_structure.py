@@ -79,7 +79,6 @@ NEVER = {
 
 LONGEST_FILE_LINES = 300
 LONGER_FOR_A_REASON = {
-    "cli.py": "every command of the program, each a few lines",
     "worker.py": "the whole life of a run: start, limits, signals, failures, resume",
 }
 

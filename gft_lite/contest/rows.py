@@ -61,9 +61,9 @@ class Row:
         return plain
 
 
-def equal(common: RunConfig, rows: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
+def equal(common: RunConfig, rows: Sequence[Row], *, leaked: int = 0) -> tuple[str, ...]:
     """What all methods had in common, and each thing that they had not."""
-    train, trained = common.train, [row for row in rows if row.method in names]
+    train, trained = common.train, [row for row in rows if row.steps]
     said = [
         f"Equal for all: the base model, seed {train.seed}, {train.prompts_per_step} prompts a "
         f"step in the same order, {_end(train.steps, train.max_tokens)}, the reward, and the "
@@ -81,6 +81,11 @@ def equal(common: RunConfig, rows: Sequence[Row], names: Sequence[str]) -> tuple
                 f"{row.method} ended at {row.steps} steps with {row.trained_tokens:,} of the "
                 f"{train.max_tokens:,} tokens; raise --steps to spend the whole budget."
             )
+    if leaked:
+        said.append(
+            f"{leaked} held-out prompts are in the training file as well: what is measured on them "
+            "is memory, not skill. `gft-lite data fix --against` takes them out."
+        )
     return tuple(said)
 
 

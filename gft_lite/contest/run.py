@@ -15,8 +15,9 @@ from typing import Any
 from gft_lite.config import RunConfig, changed
 from gft_lite.contest.plan import Entry, check, is_of
 from gft_lite.contest.rows import Row, equal, learning_rates
-from gft_lite.held_out import split, write
-from gft_lite.prepare import prepare
+from gft_lite.held_out import Split, split, write
+from gft_lite.prepare import check_reward, prepare
+from gft_lite.rewards import build_scorer
 from gft_lite.runs import RunDir, claim_empty, write_atomic
 
 Say = Callable[[str], None]
@@ -88,7 +89,6 @@ def run_contest(
     from gft_lite.report import write_methods_report
 
     folder = Path(out)
-    names = [entry.name for entry in entries]
     plan: dict[str, Any] = {
         "entries": [asdict(entry) for entry in entries],
         "common": common.to_dict(),
@@ -99,21 +99,24 @@ def run_contest(
         for config in entry.configs(common).values():
             check(config, entry.name)
     choosing = any(len(entry.rates) > 1 for entry in entries)
-    parts = None
-    if choosing or not common.data.eval_path:
-        parts = split(common.data, hold_out, choosing=choosing)
+    parts = split(common.data, hold_out, choosing=choosing)
+    _check_answers(parts, common)
     if fresh:
         claim_empty(folder)
         write_atomic(folder / PLAN, json.dumps(plan, indent=1))
-    data: dict[str, Any] = {"path": common.data.path, "held_out": common.data.eval_path}
-    if parts:
-        if not common.data.eval_path:
-            common = changed(common, {"eval": {"examples": len(parts.measure)}})
+    data = {
+        "path": common.data.path,
+        "held_out": common.data.eval_path,
+        "train": len(parts.train),
+        "choose": len(parts.choose),
+        "measure": len(parts.measure),
+        "leaked": parts.leaked,
+    }
+    if not common.data.eval_path:
+        common = changed(common, {"eval": {"examples": len(parts.measure)}})
+    if choosing or not common.data.eval_path:
         files = write(parts, common.data, folder / "data")
         common = common.model_copy(update={"data": files})
-        counts = {"train": parts.train, "choose": parts.choose, "measure": parts.measure}
-        data |= {name: len(examples) for name, examples in counts.items()}
-        data["leaked"] = parts.leaked
 
     say("Measuring the base model.")
     some = next(iter(entries[0].configs(common).values()))
@@ -137,14 +140,22 @@ def run_contest(
         k=common.eval.k,
         seed=common.train.seed,
         steps=common.train.steps,
-        equal=equal(common, rows, names),
-        rates=learning_rates(rows, len(parts.choose) if parts else 0),
+        equal=equal(common, rows, leaked=parts.leaked),
+        rates=learning_rates(rows, len(parts.choose)),
         out=folder,
         data=data,
     )
     write_atomic(folder / document, json.dumps(found.to_dict(), indent=1))
     write_methods_report(folder)
     return found
+
+
+def _check_answers(parts: Split, common: RunConfig) -> None:
+    """Refuse held-out prompts that the reward cannot judge: nothing could be measured."""
+    skip = common.data.skip_bad_rows
+    with build_scorer(common.reward, allow_custom=True) as scorer:
+        for held in (parts.choose, parts.measure):
+            check_reward(held, scorer, "held out", skip_bad_rows=skip)
 
 
 def _train(path: Path, config: RunConfig, name: str, say: Say, on_event: OnEvent) -> RunDir:
