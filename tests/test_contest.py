@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from gft_lite.assets import resolve
+from gft_lite.cli import app
 from gft_lite.cli_methods import parse_entries
 from gft_lite.config import DataConfig, RunConfig, load_config
 from gft_lite.contest import Contest, Entry, run_contest
@@ -258,3 +260,31 @@ def test_one_rate_for_all_is_called_what_it_is() -> None:
     assert "chosen for none of them" in learning_rates([a_row("sft"), a_row("gft")], 0)
     said = learning_rates([a_row("sft"), a_row("gft", learning_rate=3e-4)], 0)
     assert said == "Learning rates: sft 0.0001 (as given); gft 0.0003 (as given)."
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+def test_the_command_prints_one_document(own_file: Path, tmp_path: Path) -> None:
+    """Budget reached after one step of at most three; report from what is on disk."""
+    ran = CliRunner().invoke(
+        app,
+        [
+            *("compare-methods", "--data", str(own_file), "--methods", "dft", "--json"),
+            *("--map", "prompt=q", "--map", "answer=a", "--map", "expert=worked"),
+            *("--steps", "3", "--token-budget", "20", "--rates", "dft=1e-3"),
+            *("--hold-out", "5", "--set", "eval.k=2", "--out", str(tmp_path / "out")),
+        ],
+    )
+    assert ran.exit_code == 0, ran.output
+    document = json.loads(ran.stdout)
+    assert document == json.loads((tmp_path / "out" / "methods.json").read_text())
+    base, dft = document["rows"]
+    assert base["method"] == "base" and dft["method"] == "dft"
+    assert (dft["steps"], dft["learning_rate"]) == (1, 1e-3)
+    assert dft["trained_tokens"] >= 20 and dft["old_skill_greedy"] is not None
+    assert document["data"]["measure"] == 5
+    assert load_config(tmp_path / "out" / "dft" / "config.yaml").train.max_tokens == 20
+    (tmp_path / "out" / "report.html").unlink()
+    assert CliRunner().invoke(app, ["report", str(tmp_path / "out")]).exit_code == 0
+    assert "Methods compared" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

@@ -125,13 +125,8 @@ def run_contest(
         runs = {}
         for name, config in entry.configs(common).items():
             runs[name] = _train(folder / name, config, name, say, on_event)
-        best, scores = next(iter(runs)), {}
-        if len(runs) > 1:
-            say(f"Choosing a learning rate for {entry.name}.")
-            scores = {
-                n: _accuracy(run, folder / "data" / "choose.jsonl") for n, run in runs.items()
-            }
-            best = max(scores, key=lambda name: scores[name])  # the first, and lowest, of equals
+        scores = _scores(entry.name, runs, folder, say) if len(runs) > 1 else {}
+        best = max(runs, key=lambda name: scores.get(name, ()))  # the first, and lowest, of equals
         rows.append(_row(entry, runs[best], scores))
     found = Contest(
         title=title,
@@ -198,6 +193,16 @@ def _base(config: RunConfig, folder: Path) -> Row:
     return replace(Row.of("base", found["metrics"]), seconds=found["seconds"])
 
 
+def _scores(name: str, runs: Mapping[str, RunDir], folder: Path, say: Say) -> dict[str, Any]:
+    """What chooses among the runs of an entry, measured once."""
+    file = folder / f"{name}-rates.json"
+    if not file.is_file():
+        say(f"Choosing a learning rate for {name}.")
+        choose = folder / "data" / "choose.jsonl"
+        write_atomic(file, json.dumps({run: _accuracy(runs[run], choose) for run in runs}))
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
 def _accuracy(run: RunDir, choose: Path) -> tuple[float, float]:
     """(greedy accuracy, mean greedy reward) of a run's adapter on the prompts that choose."""
     from gft_lite.config import load_config
@@ -222,7 +227,7 @@ def _accuracy(run: RunDir, choose: Path) -> tuple[float, float]:
     return found.greedy_accuracy, found.greedy_reward
 
 
-def _row(entry: Entry, run: RunDir, scores: Mapping[str, tuple[float, float]]) -> Row:
+def _row(entry: Entry, run: RunDir, scores: Mapping[str, Sequence[float]]) -> Row:
     """An entry's line, from its run directory alone."""
     from gft_lite.config import load_config
 
