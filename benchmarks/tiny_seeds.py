@@ -59,11 +59,12 @@ def main() -> None:
 
 def run(method: str, rate: float, seed: int, steps: int, settings: list[str]) -> dict[str, Any]:
     """One run in a directory that is thrown away; its final figures."""
-    from gft_lite.demo import Recipe
+    from gft_lite.demo import common_config
     from gft_lite.runs import RunDir
     from gft_lite.worker import train
 
-    config = Recipe(method, rate, ()).config(steps, seed, settings)
+    own = [f"method.name={method}", f"train.learning_rate={rate}"]
+    config = common_config(steps, seed, [*own, *settings])
     with tempfile.TemporaryDirectory() as folder:
         result = train(config, Path(folder) / "run")
         events = list(RunDir(result.run_dir).events("step"))

@@ -13,8 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gft_lite import __version__, cli_adapters, cli_distill, cli_eval
+from gft_lite import __version__, cli_adapters, cli_distill, cli_eval, cli_methods
 from gft_lite.cli_data import JsonOption, MapOption, data_app, parse_map
+from gft_lite.cli_methods import SetOption, SkipOption
 from gft_lite.types import GftError, InputError, RunError
 
 app = typer.Typer(
@@ -25,6 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command()(cli_methods.demo)
+app.command("compare-methods")(cli_methods.compare_methods)
 data_app.command("distill")(cli_distill.distill)
 app.add_typer(data_app, name="data")
 app.command("eval")(cli_eval.eval_)
@@ -32,12 +35,6 @@ for command in (cli_adapters.compare, cli_adapters.export, cli_adapters.mix):
     app.command()(command)
 runs_app = typer.Typer(help="List, show and stop runs.", no_args_is_help=True)
 app.add_typer(runs_app, name="runs")
-
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="A.B=C", help="Change one setting; may be repeated."),
-]
-SkipOption = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop rows that cannot be used.")]
 
 
 def _version(wanted: bool) -> None:
@@ -52,62 +49,6 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None: ...
-
-
-@app.command()
-def demo(
-    out: Annotated[Path, typer.Option(help="New folder for the results.")] = Path("runs/demo"),
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of every method.")] = 100,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    json_: JsonOption = False,
-    set_: SetOption = None,
-) -> None:
-    """Base, SFT, DFT and GFT side by side on the embedded model: minutes, no GPU, no download."""
-    from gft_lite import terminal
-    from gft_lite.demo import RECIPES, run_demo
-
-    terminal.note(
-        "The embedded demo model (2.8 M parameters) knows one-step word problems and learns "
-        "three-step ones.\nAs in real files, some solutions are wrong: about a fifth of the "
-        "experts' and more than a third of the teachers'."
-    )
-    with terminal.training_progress("training", steps * len(RECIPES)) as show:
-        order = [recipe.method for recipe in RECIPES]
-
-        def on_event(method: str, event: dict[str, Any]) -> None:
-            if event["type"] == "step":
-                show({**event, "step": event["step"] + steps * order.index(method)})
-
-        found = run_demo(
-            out, steps=steps, seed=seed, say=terminal.note, on_event=on_event, extra=set_ or ()
-        )
-    if json_:
-        terminal.print_json(found.to_dict())
-        return
-    percent = terminal.percent
-    terminal.table(
-        f"After {steps} steps, seed {seed}",
-        ["", "target greedy", "mean@8", "pass@8", "old skill", "KL nats/token", "seconds"],
-        [
-            [
-                row.method.upper() if row.method != "base" else "base",
-                percent(row.target_greedy),
-                percent(row.target_mean_at_8),
-                percent(row.target_pass_at_8),
-                percent(row.old_skill_greedy),
-                f"{row.kl_nats_per_token:.3f}",
-                f"{row.seconds:.0f}" if row.steps else "–",
-            ]
-            for row in found.rows
-        ],
-    )
-    terminal.note(
-        "target: held-out three-step problems. old skill: one-step problems the base knew.\n"
-        "KL: how far the model moved on the base's own answers. One seed is one draw: docs/log.md "
-        "has three.\n"
-        f"Report: {out / 'report.html'}   Figures: {out / 'demo.json'}   "
-        f"Adapters: {out}/*/adapter"
-    )
 
 
 @app.command()
@@ -126,7 +67,7 @@ def train(
 ) -> None:
     """Train an adapter. Without a model named, the embedded demo model is trained."""
     from gft_lite import terminal
-    from gft_lite.config import load_config
+    from gft_lite.config import load_config, method_names, total_steps
     from gft_lite.worker import train as train_run
 
     # as JSON, which is YAML: a file or column may be called anything
@@ -135,8 +76,8 @@ def train(
     overrides += ["data.skip_bad_rows=true"] if skip_bad_rows else []
     overrides += [f"reward={json.dumps({'file': str(reward_file)})}"] if reward_file else []
     config = load_config(run, preset=preset, overrides=[*overrides, *(set_ or [])])
-    folder = out or next_run_folder(config.method.name)
-    with terminal.training_progress("training", config.train.steps) as show:
+    folder = out or next_run_folder(method_names(config))
+    with terminal.training_progress("training", total_steps(config)) as show:
         result = train_run(config, folder, on_event=_tell(show))
     _print_result(result, json_)
 
@@ -148,12 +89,12 @@ def resume(
 ) -> None:
     """Continue a run from its last checkpoint, to the numbers it would have had."""
     from gft_lite import terminal
-    from gft_lite.config import load_config
+    from gft_lite.config import load_config, total_steps
     from gft_lite.runs import RunDir
     from gft_lite.worker import resume as resume_run
 
     config = load_config(RunDir.open(run_dir).config_file)
-    with terminal.training_progress("training", config.train.steps) as show:
+    with terminal.training_progress("training", total_steps(config)) as show:
         result = resume_run(run_dir, on_event=_tell(show))
     _print_result(result, json_)
 
@@ -245,12 +186,12 @@ def report(
     run_dir: Path,
     out: Annotated[Path | None, typer.Option(help="HTML file to write.")] = None,
 ) -> None:
-    """Write a self-contained HTML report of a run or of a demo."""
-    from gft_lite.report import write_demo_report, write_run_report
+    """Write a self-contained HTML report of a run, a demo, or a comparison of methods."""
+    from gft_lite.report import methods_document, write_methods_report, write_run_report
     from gft_lite.runs import RunDir
 
-    if (run_dir / "demo.json").is_file():
-        typer.echo(write_demo_report(run_dir, out))
+    if methods_document(run_dir):
+        typer.echo(write_methods_report(run_dir, out))
     else:
         typer.echo(write_run_report(RunDir.open(run_dir), out))
 
@@ -268,6 +209,8 @@ def _tell(show: Any) -> Any:
 
     def on_event(event: dict[str, Any]) -> None:
         if event["type"] == "started":
+            if stage := event.get("stage"):
+                terminal.note(f"Stage {stage}:")
             terminal.note_dropped(event["bad_rows"], event["bad_rows_dropped"])
             left_out = event["examples_left_out"]
             terminal.note(

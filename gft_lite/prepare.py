@@ -53,17 +53,11 @@ def prepare(config: RunConfig, *, allow_custom_reward: bool = False) -> Prepared
     loaded = load(path, config.data)
     scorer = build_scorer(config.reward, allow_custom=allow_custom_reward)
     try:
-        sources = config.method.sources
         kept = Kept(loaded.examples)
         if config.method.rewarded:
             kept = check_reward(loaded.examples, scorer, path, skip_bad_rows=skip)
-        usable = where(kept.examples, lambda e: _responses(e, sources, config) > 0)
-        if not usable:
-            raise DataError(
-                f"{path}: method {config.method.name!r} trains on "
-                f"{' and '.join(sources)} responses, and no row has one; "
-                "map the column with data.columns, or choose another method.name"
-            )
+        check_demonstrations(kept.examples, config, path)
+        usable = where(kept.examples, lambda e: _responses(e, config) > 0)
         target = _held_out(config.data.eval_path, config, scorer)
         retention = _held_out(config.data.retention_path, config, scorer)
         return Prepared(
@@ -174,18 +168,51 @@ def check_group(config: RunConfig) -> None:
             f"method {name!r} compares responses within a group, but the group has {compared} of "
             "them; raise group.self"
         )
-    if not sum(counts[source] for source in config.method.sources):
+    imitated = _imitated(config)
+    if imitated and not sum(counts[source] for source in imitated):
         raise ConfigError(f"method {name!r} needs an expert: set group.expert to 1 or more")
 
 
-def _responses(example: Example, sources: Sequence[Source], config: RunConfig) -> int:
-    group = config.group
-    offered: dict[Source, int] = {
-        "expert": min(group.expert, len(example.experts)),
-        "teacher": min(group.teacher, len(example.teachers)),
-        "self": group.self_,
-    }
-    return sum(offered[source] for source in sources)
+def check_demonstrations(examples: Sequence[Example], config: RunConfig, path: str) -> None:
+    """Some row must have one of the demonstrations that the method's groups are to hold.
+
+    Raises:
+        DataError: names the fields to change.
+    """
+    group, sources = config.group, config.method.sources
+    counts = {"expert": group.expert, "teacher": group.teacher}
+    wanted = [source for source in counts if counts[source] and source in sources]
+    if not wanted or any(_demonstrations(example, config) for example in examples):
+        return
+    todo = "map the column with data.columns"
+    if "teacher" in sources and not group.teacher and any(e.teachers for e in examples):
+        todo += ", or raise group.teacher, for rows have teacher responses"
+    if not _imitated(config):
+        zeros = " and ".join(f"group.{source}=0" for source in wanted)
+        todo += f", or set {zeros} to learn from self answers alone"
+    else:
+        todo += ", or choose another method.name"
+    raise DataError(
+        f"{path}: method {config.method.name!r} trains on {' and '.join(wanted)} responses, and no "
+        f"row has one; {todo}"
+    )
+
+
+def _imitated(config: RunConfig) -> tuple[Source, ...]:
+    """What the method learns from whatever it earns: without it, it is another method."""
+    method = config.method
+    return tuple(source for source in method.sources if source not in method.contrasted)
+
+
+def _demonstrations(example: Example, config: RunConfig) -> int:
+    group, sources = config.group, config.method.sources
+    experts = min(group.expert, len(example.experts)) if "expert" in sources else 0
+    return experts + (min(group.teacher, len(example.teachers)) if "teacher" in sources else 0)
+
+
+def _responses(example: Example, config: RunConfig) -> int:
+    own = config.group.self_ if "self" in config.method.sources else 0
+    return own + _demonstrations(example, config)
 
 
 def _held_out(path: str | None, config: RunConfig, scorer: Scorer) -> Kept:

@@ -7,6 +7,10 @@ groups/             step-000012.json.gz: every group of the step, texts, rewards
 checkpoints/        step-000050/: adapter, optimizer, state
 adapter/            the result
 log.txt             what libraries and tracebacks said
+
+A pipeline's directory holds one such directory a stage (stage-1-sft/, stage-2-gft/ …) and the last
+adapter. Its events and groups are those of its stages, with their steps counted on: whoever reads
+it sees one long run.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,6 +78,11 @@ class RunDir:
 
     def events(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
         """All events in order, or those of one type; half-written lines are left out."""
+        for event in chain(self._events_of_stages(), self._own_events()):
+            if kind is None or event["type"] == kind:
+                yield event
+
+    def _own_events(self) -> Iterator[dict[str, Any]]:
         if not self.events_file.is_file():
             return
         with self.events_file.open("rb") as file:  # bytes: a line may end within a character
@@ -80,15 +90,15 @@ class RunDir:
                 if not line.endswith(b"\n"):
                     return
                 try:
-                    event = json.loads(line)
+                    yield json.loads(line)
                 except ValueError:  # cut short by a full disk, and the next line glued to it
                     continue
-                if kind is None or event["type"] == kind:
-                    yield event
 
     def forget_after(self, step: int) -> None:
         """Drop events and stored groups of later steps: a resumed run writes them again."""
-        kept = [e for e in self.events() if e.get("step", 0) <= step and e["type"] != "finished"]
+        kept = [
+            e for e in self._own_events() if e.get("step", 0) <= step and e["type"] != "finished"
+        ]
         text = "".join(json.dumps(e, ensure_ascii=False) + "\n" for e in kept)
         write_atomic(self.events_file, text)
         for file in self.groups_dir.glob("step-*.json.gz"):
@@ -118,6 +128,26 @@ class RunDir:
         """Ask the run to stop after the current step."""
         self.stop_file.touch()
 
+    # --- stages ---
+
+    def stages(self) -> list[RunDir]:
+        """The runs of a pipeline's stages so far, in order; none where this is no pipeline."""
+        found = [RunDir(file.parent) for file in self.path.glob("stage-*-*/config.yaml")]
+        return sorted(found, key=lambda stage: stage_number(stage.path))
+
+    def _steps_before(self) -> list[tuple[int, RunDir]]:
+        """Every stage, and the steps all stages before it took."""
+        out, before = [], 0
+        for stage in self.stages():
+            out.append((before, stage))
+            before += stage.status().get("step", 0)
+        return out
+
+    def _events_of_stages(self) -> Iterator[dict[str, Any]]:
+        for before, stage in self._steps_before():
+            for event in stage.events():
+                yield of_stage(event, stage_number(stage.path), before)
+
     # --- groups and checkpoints ---
 
     def write_groups(self, step: int, groups: list[dict[str, Any]]) -> None:
@@ -135,6 +165,9 @@ class RunDir:
         Raises:
             RunError: that step was not stored.
         """
+        for before, stage in reversed(self._steps_before()):
+            if step > before:
+                return stage.read_groups(step - before)
         file = self.groups_dir / f"step-{step:06d}.json.gz"
         if not file.is_file():
             raise RunError(f"{self.path}: the groups of step {step} were not stored")
@@ -143,7 +176,8 @@ class RunDir:
 
     def group_steps(self) -> list[int]:
         """Steps whose groups are stored."""
-        return sorted(step_of(file) for file in self.groups_dir.glob("step-*.json.gz"))
+        own = sorted(step_of(file) for file in self.groups_dir.glob("step-*.json.gz"))
+        return own + [b + step for b, stage in self._steps_before() for step in stage.group_steps()]
 
     def checkpoints(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
@@ -152,6 +186,24 @@ class RunDir:
             for folder in self.checkpoints_dir.glob("step-*")
             if (folder / "state.json").is_file()
         )
+
+
+def stage_number(path: Path) -> int:
+    """The number in a name like stage-2-gft."""
+    return int(path.name.split("-")[1])
+
+
+def of_stage(event: Mapping[str, Any], number: int, before: int) -> dict[str, Any]:
+    """An event of a stage as the pipeline tells it: steps counted on, its end not the end of all.
+
+    Args:
+        event: as the stage tells it.
+        number: of the stage, from 1.
+        before: steps that the stages before it took.
+    """
+    ended = event["type"] == "finished"
+    told = {**event, "stage": number, "step": before + event.get("step", 0)}
+    return told | {"type": "stage_finished"} if ended else told
 
 
 def step_of(path: Path) -> int:

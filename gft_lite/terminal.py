@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+WIDEST_TABLE = 200
 SHOWN_ROWS = 10  # of those that are dropped
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -92,7 +93,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         grid.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
     for row in rows:
         grid.add_row(*row)
-    results.print(grid)
+    # in a file or a pipe there is no window to fit in
+    (results if results.is_terminal else Console(highlight=False, width=WIDEST_TABLE)).print(grid)
 
 
 def percent(share: float | None) -> str:

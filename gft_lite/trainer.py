@@ -67,22 +67,30 @@ class Trainer:
         self._bad_steps = 0
         self._pending: list[StepData] = []
         self._peak_gib = 0.0
+        self._trained_tokens = 0
+        if policy.device.type == "cuda":  # the peak of this run, not of one before it
+            torch.cuda.reset_peak_memory_stats()
 
     # --- the loop ---
 
     def steps(self) -> Iterator[Event]:
         """Train to the last step, yielding every event after it is in the run directory."""
         train, every = self.config.train, self.config.eval.every
-        while self.step < train.steps:
+        while not self._done():
             if self.run.stop_file.exists():
                 yield from self._stop()
                 return
             yield self._emit(self._one_step())
             due = train.checkpoint_every and self.step % train.checkpoint_every == 0
-            if (due and not self._pending) or self.step == train.steps:
+            if (due and not self._pending) or self._done():
                 yield self._checkpoint()
-            if self.evaluator and every and self.step % every == 0 and self.step < train.steps:
+            if self.evaluator and every and self.step % every == 0 and not self._done():
                 yield self._emit({"type": "eval", "step": self.step, **self.evaluator()})
+
+    def _done(self) -> bool:
+        budget = self.config.train.max_tokens
+        spent = budget is not None and self._trained_tokens >= budget
+        return spent or self.step >= self.config.train.steps
 
     def _one_step(self) -> Event:
         started = time.perf_counter()
@@ -97,6 +105,7 @@ class Trainer:
         observer, update = self._update(data.sequences)
         train_seconds = time.perf_counter() - update_started
         self.step += 1
+        self._trained_tokens += int(update["trained_tokens"])
         traces = observer.traces()
         store = self.config.train.log_groups_every
         if store and self.step % store == 0:
@@ -260,6 +269,7 @@ class Trainer:
     def restore(self, folder: Path) -> None:
         """Continue from a checkpoint."""
         self.step = load_checkpoint(folder, self.policy, self.optimizer, self.accelerator)
+        self._trained_tokens = sum(int(e["trained_tokens"]) for e in self.run.events("step"))
 
     def _peak_memory(self) -> float:
         """GiB: GPU memory torch held at most, or this process's resident set on a CPU."""

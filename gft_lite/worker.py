@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from gft_lite.config import RunConfig, load_config
+from gft_lite.pipeline import check_stages, run_stages
 from gft_lite.prepare import Kept, Prepared, prepare, short_enough
 from gft_lite.runs import RunDir, State, step_of
 from gft_lite.types import Example, GftError, InputError, ModelError, RunError
@@ -68,16 +69,14 @@ def train(
         InputError: configuration, data, reward, model or folder cannot be used.
         TrainingError: training broke.
     """
-    prepared, run = _create(config, out, allow_custom_reward)
-    return _finish(run, _run(run, config, prepared), on_event)
+    return _finish(*_create(config, out, allow_custom_reward), on_event)
 
 
 def train_iter(
     config: RunConfig, out: str | os.PathLike[str], *, allow_custom_reward: bool = True
 ) -> Iterator[Event]:
     """The same, as an iterator of events for notebooks; the last one has type "finished"."""
-    prepared, run = _create(config, out, allow_custom_reward)
-    yield from _guarded(run, _run(run, config, prepared))
+    yield from _guarded(*_create(config, out, allow_custom_reward))
 
 
 def resume(
@@ -98,19 +97,41 @@ def resume(
     if status["state"] == "running" and _alive(status):
         raise RunError(f"{path} is still running (process {status['pid']}); stop it first")
     config = load_config(run.config_file)
-    prepared = prepare(config, allow_custom_reward=allow_custom_reward)
-    return _finish(run, _run(run, config, prepared), on_event)
+    prepared = _checked(config, allow_custom_reward)
+    return _finish(run, _events(run, config, prepared, allow_custom_reward), on_event)
 
 
 def _create(
     config: RunConfig, out: str | os.PathLike[str], allow_custom_reward: bool
-) -> tuple[Prepared, RunDir]:
-    prepared = prepare(config, allow_custom_reward=allow_custom_reward)
+) -> tuple[RunDir, Iterator[Event]]:
+    """A new run directory, and the events that training will be; input is checked first."""
+    prepared = _checked(config, allow_custom_reward)
     try:
-        return prepared, RunDir.create(out, config.to_yaml())
+        run = RunDir.create(out, config.to_yaml())
     except BaseException:
-        prepared.scorer.close()
+        if prepared:
+            prepared.scorer.close()
         raise
+    return run, _events(run, config, prepared, allow_custom_reward)
+
+
+def _checked(config: RunConfig, allow_custom_reward: bool) -> Prepared | None:
+    """Checked inputs; None for a pipeline, whose stages are prepared again in their turn."""
+    if config.stages:
+        check_stages(config, allow_custom_reward=allow_custom_reward)
+        return None
+    return prepare(config, allow_custom_reward=allow_custom_reward)
+
+
+def _events(
+    run: RunDir, config: RunConfig, prepared: Prepared | None, allow_custom_reward: bool
+) -> Iterator[Event]:
+    def train_stage(stage: RunDir, its: RunConfig) -> Iterator[Event]:
+        return _guarded(
+            stage, _run(stage, its, prepare(its, allow_custom_reward=allow_custom_reward))
+        )
+
+    return _run(run, config, prepared) if prepared else run_stages(run, config, train_stage)
 
 
 def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:

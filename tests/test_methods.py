@@ -136,9 +136,9 @@ def literal_clipped(t: Token, low: float, high: float) -> float:
     return 0.0 if clipped else -t.a / t.old
 
 
-def literal_gft(t: Token) -> float:
+def literal_gft(t: Token, kl_coef: float = 0.05) -> float:
     coefficient = t.p if t.p < 0.3 else 1.0
-    return -t.a * coefficient / t.p + 0.05 * literal_k3(t)
+    return -t.a * coefficient / t.p + kl_coef * literal_k3(t)
 
 
 def literal_luffy(t: Token) -> float:
@@ -149,6 +149,15 @@ def literal_luffy(t: Token) -> float:
 def literal_chord(t: Token) -> float:
     expert = -t.p * (1 - t.p) / t.p
     return 0.7 * literal_clipped(t, 0.2, 0.2) if t.own else 0.3 * expert
+
+
+PROGRESS = 0.25
+
+
+def literal_chord_mu(t: Token) -> float:
+    """A quarter of the way from .8 to .2: μ = .2 + .6·(1 + cos(π/4))/2; the expert as in SFT."""
+    mu = 0.2 + 0.6 * (1 + math.sqrt(0.5)) / 2
+    return (1 - mu) * literal_clipped(t, 0.2, 0.2) if t.own else mu * -1 / t.p
 
 
 LITERAL: dict[str, tuple[object, Callable[[Token], float]]] = {
@@ -162,11 +171,21 @@ LITERAL: dict[str, tuple[object, Callable[[Token], float]]] = {
     ),
     "luffy": (LuffyMethod(gamma=0.1), literal_luffy),
     "chord": (ChordMethod(mu=0.3), literal_chord),
+    "chord mu": (ChordMethod(variant="mu", mu_start=0.8, mu_end=0.2), literal_chord_mu),
+    "gft without rectification": (GftMethod(tau=0.0), lambda t: -t.a / t.p),
+    "gft without advantages": (
+        GftMethod(tau=0.3, group_advantages=False),
+        lambda t: literal_gft(t, kl_coef=0.0),
+    ),
     "gft": (GftMethod(tau=0.3, kl_coef=0.05), literal_gft),
 }
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_method_has_a_literal_version() -> None:
+    assert {name.split()[0] for name in LITERAL} == set(METHODS)
+
+
+@pytest.mark.parametrize("name", sorted(LITERAL))
 def test_gradient_equals_the_literal_derivative(name: str) -> None:
     """dL/dp by hand, token by token, with a mask and padding; relative error ≤ 1e-6."""
     generator = torch.Generator().manual_seed(0)
@@ -189,8 +208,9 @@ def test_gradient_equals_the_literal_derivative(name: str) -> None:
         ref_logps=ref.log(),
         old_logps=old.log(),
         ref_kl=torch.zeros_like(probs),
+        progress=PROGRESS,
     )
-    loss = METHODS[name].loss(config, inputs)
+    loss = METHODS[name.split()[0]].loss(config, inputs)
     (got,) = torch.autograd.grad((loss * mask).sum() / mask.sum(), logits, retain_graph=True)
 
     slopes = torch.zeros_like(probs)
@@ -229,6 +249,37 @@ def test_asft_kl_gradient_equals_the_literal_derivative() -> None:
     wanted = slope @ head.weight
     assert torch.linalg.norm(got - wanted) <= 1e-6 * torch.linalg.norm(wanted)
     assert (found.ref_kl >= 0).all()
+
+
+def test_asft_gradient_with_mask_and_padding() -> None:
+    """L = Σ_unmasked [−sg(p)·ln p + λ·Σ_v q_v·ln(q_v/p_v)] / n: ∂/∂z = −p_y·(1_y − p) + λ·(p − q),
+    by hand a position at a time; nothing at masked positions."""
+    generator = torch.Generator().manual_seed(2)
+    rows, width, vocabulary = 4, 6, 9
+    logits = torch.randn(rows, width, vocabulary, generator=generator, dtype=torch.float64)
+    logits.requires_grad_()
+    ref = torch.randn(rows, width, vocabulary, generator=generator, dtype=torch.float64)
+    ids = torch.randint(vocabulary, (rows, width), generator=generator)
+    lengths = torch.tensor([6, 4, 1, 3])  # padded on the right
+    mask = torch.arange(width) < lengths[:, None]
+    logps, q = logits.log_softmax(-1), ref.softmax(-1)
+    inputs = LossInputs(
+        logps=logps.gather(-1, ids.unsqueeze(-1)).squeeze(-1),
+        advantages=torch.ones(rows, 1, dtype=torch.float64),
+        ref_kl=(q * (q.log() - logps)).sum(-1),
+    )
+    loss = METHODS["asft"].loss(AsftMethod(kl_coef=0.07), inputs)
+    (got,) = torch.autograd.grad((loss * mask).sum() / mask.sum(), logits)
+    wanted = torch.zeros_like(logits)
+    for i in range(rows):
+        for t in range(int(lengths[i])):
+            p = logits[i, t].detach().softmax(-1)
+            one_hot = torch.zeros(vocabulary, dtype=torch.float64)
+            one_hot[ids[i, t]] = 1.0
+            wanted[i, t] = -p[ids[i, t]] * (one_hot - p) + 0.07 * (p - q[i, t])
+    wanted = wanted / mask.sum()
+    assert torch.linalg.norm(got - wanted) <= 1e-6 * torch.linalg.norm(wanted)
+    assert got[~mask].abs().max() == 0
 
 
 # --- identities ---------------------------------------------------------------------------------

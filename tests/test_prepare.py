@@ -237,3 +237,57 @@ def test_long_prompts_are_refused_by_row_or_dropped_never_cut() -> None:
         kept(8)
     with pytest.raises(DataError, match="raise the limit"):
         kept(2, skip=True)
+
+
+# --- methods and what they need -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["sft", "dft", "asft", "psft", "chord"])
+def test_a_method_that_imitates_needs_an_expert_in_the_data(method: str, tmp_path: Path) -> None:
+    said = str(refusal(rows(tmp_path, without("expert", "teachers")), f"method={method}"))
+    assert f"method '{method}' trains on expert responses, and no row has one" in said
+    assert "data.columns" in said and "method.name" in said
+
+
+@pytest.mark.parametrize("method", ["sft", "chord"])
+def test_a_method_that_imitates_needs_an_expert_in_the_group(method: str, tmp_path: Path) -> None:
+    said = str(refusal(rows(tmp_path, FULL), f"method={method}", "group.expert=0"))
+    assert "needs an expert: set group.expert to 1 or more" in said
+
+
+@pytest.mark.parametrize("method", ["gft", "luffy"])
+def test_a_mixed_group_without_any_demonstration_is_no_accident(
+    method: str, tmp_path: Path
+) -> None:
+    """Learning from self answers alone is another method: it is asked for, not slipped into."""
+    bare = rows(tmp_path, without("expert", "teachers"))
+    assert "or set group.expert=0 to learn from self" in str(refusal(bare, f"method={method}"))
+    with prepared(bare, f"method={method}", "group.expert=0") as found:
+        assert len(found.examples) == 1
+    only_teachers = rows(tmp_path, without("expert"), name="teachers.jsonl")
+    assert "raise group.teacher" in str(refusal(only_teachers, f"method={method}"))
+    with prepared(only_teachers, f"method={method}", "group.teacher=1") as found:
+        assert len(found.examples) == 1
+
+
+def test_prompts_without_a_demonstration_stay_where_others_have_one(tmp_path: Path) -> None:
+    mixed = rows(tmp_path, FULL, without("expert", "teachers"))
+    with prepared(mixed, "method=gft") as found:
+        assert (len(found.examples), found.left_out) == (2, 0)
+    with prepared(mixed, "method=sft") as found:
+        assert (len(found.examples), found.left_out) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "group"),
+    [
+        ("gft", "{expert: 1, self: 0}"),
+        ("gft", "{expert: 0, self: 1}"),
+        ("grpo", "{self: 1}"),
+        ("chord", "{self: 1}"),
+        ("luffy", "{expert: 1, self: 0}"),
+    ],
+)
+def test_a_group_of_one_has_no_contrast(method: str, group: str, tmp_path: Path) -> None:
+    said = str(refusal(rows(tmp_path, FULL), f"method={method}", f"group={group}"))
+    assert f"method '{method}' compares responses" in said and "raise group.self" in said

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 import yaml
 
-from gft_lite.report import write_demo_report, write_run_report
+from gft_lite.demo import LEAD
+from gft_lite.report import write_methods_report, write_run_report
 from gft_lite.report.charts import LABEL_GAP, Line, line_chart, spread
-from gft_lite.report.findings import demo_headline, margin
+from gft_lite.report.findings import margin, methods_headline
 from gft_lite.report.numbers import downsample, duration, figure, percent, power, ticks
 from gft_lite.report.record import read_record
 from gft_lite.report.warnings import warnings
@@ -219,7 +220,7 @@ ROWS = [
 def make_demo(folder: Path, steps: int = 60) -> Path:
     for entry in ROWS[1:]:
         make_run(folder / entry["method"], entry["method"], steps, entry["target_greedy"])
-    demo = {"rows": ROWS, "seed": 0, "cores": 2, "python": "3.12.1"}
+    demo = {"rows": ROWS, "seed": 0, "cores": 2, "python": "3.12.1", "lead": LEAD}
     (folder / "demo.json").write_text(json.dumps(demo), encoding="utf-8")
     return folder
 
@@ -297,7 +298,7 @@ def check(path: Path) -> Page:
 @pytest.fixture(scope="module")
 def demo_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     folder = make_demo(tmp_path_factory.mktemp("demo"))
-    path = write_demo_report(folder)
+    path = write_methods_report(folder)
     assert path == folder / "report.html"
     yield check(path)
 
@@ -330,7 +331,7 @@ def test_demo_shows_every_part(demo_page: Page) -> None:
 
 def test_demo_table_is_a_real_table(demo_page: Page) -> None:
     heads = demo_page.named("th")
-    assert sum(h["scope"] == "col" for h in heads) == 9
+    assert sum(h["scope"] == "col" for h in heads) == 11
     assert sum(h["scope"] == "row" for h in heads) == 4
     for said in ("58.0\u00a0%", "86.0\u00a0%", "1e−3", "tried 3e−4, 1e−3, 2e−3"):
         assert said in "".join(demo_page.words)
@@ -369,7 +370,7 @@ def test_demo_charts_tell_methods_apart_without_colour(demo_page: Page) -> None:
 def test_demo_without_run_folders_still_has_its_figures(tmp_path: Path) -> None:
     demo = {"rows": [*ROWS, {"method": "../gft"}, {"method": EVIL}, "junk"], "seed": 0}
     (tmp_path / "demo.json").write_text(json.dumps(demo), encoding="utf-8")
-    page = check(write_demo_report(tmp_path, tmp_path / "deep" / "x.html"))
+    page = check(write_methods_report(tmp_path, tmp_path / "deep" / "x.html"))
     assert "Side by side" in page.headings() and "How it went" not in page.headings()
     assert EVIL.upper() in page.text
 
@@ -377,7 +378,7 @@ def test_demo_without_run_folders_still_has_its_figures(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rows", [[], [{}], [{"method": "base"}], [row("gft", math.nan, 1.0)]])
 def test_demo_with_little_in_it(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     (tmp_path / "demo.json").write_text(json.dumps({"rows": rows}), encoding="utf-8")
-    assert "No method was measured" in check(write_demo_report(tmp_path)).text
+    assert "No method was measured" in check(write_methods_report(tmp_path)).text
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"rows": 1}'])
@@ -385,7 +386,7 @@ def test_no_demo_is_a_sentence(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "demo.json").write_text(content, encoding="utf-8")
     with pytest.raises(RunError, match=r"demo\.json"):
-        write_demo_report(tmp_path)
+        write_methods_report(tmp_path)
 
 
 # --- headlines follow the figures ---------------------------------------------------------------
@@ -415,14 +416,14 @@ def test_margin_is_two_standard_errors_of_a_difference() -> None:
 )
 def test_demo_headline(figures: dict[str, tuple[float, float]], expected: tuple[str, ...]) -> None:
     rows = [row("base", 0.01, 1.0), *(row(m, *pair) for m, pair in figures.items())]
-    said = demo_headline(rows, 200, 100).replace("\u00a0", " ")
+    said = methods_headline(rows, 200, 100).replace("\u00a0", " ")
     for part in expected:
         assert part in said
     assert said.count(". ") == 0 and said.endswith(".")
 
 
 def test_demo_headline_is_silent_on_a_skill_that_was_never_there() -> None:
-    said = demo_headline([row("base", 0.0, 0.0), row("gft", 0.5, 0.0)], 200, 100)
+    said = methods_headline([row("base", 0.0, 0.0), row("gft", 0.5, 0.0)], 200, 100)
     assert "old skill" not in said
 
 

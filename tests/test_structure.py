@@ -35,6 +35,7 @@ ROOMS: dict[str, set[str]] = {
     "order": set(),
     "groups": set(),
     "prepare": set(),
+    "held_out": set(),
     "memory": set(),
     "batching": {"torch"},
     "preview": set(),
@@ -57,8 +58,10 @@ ROOMS: dict[str, set[str]] = {
     "report": {"yaml"},
     "compare_page": set(),
     "lm_eval_tasks": {"lm_eval"},
+    "pipeline": set(),
     "worker": {"psutil", "transformers"},
     "jobs": {"psutil"},
+    "contest": set(),
     "demo": set(),
     "terminal": {"typer", "rich", "yaml"},
     "cli": {"typer", "rich", "yaml"},
@@ -76,7 +79,6 @@ NEVER = {
 
 LONGEST_FILE_LINES = 300
 LONGER_FOR_A_REASON = {
-    "cli.py": "every command of the program, each a few lines",
     "worker.py": "the whole life of a run: start, limits, signals, failures, resume",
 }
 

@@ -1,9 +1,11 @@
 """The run configuration: its schema, and the layers that fill it."""
 
 from gft_lite.config.layers import (
+    changed,
     config_from_dict,
     load_config,
     load_preset,
+    nearest,
     parse_override,
     preset_dir,
     preset_names,
@@ -30,6 +32,7 @@ from gft_lite.config.schema import (
     RunConfig,
     TrainConfig,
 )
+from gft_lite.config.stages import Stage, method_names, stages_of, total_steps
 
 __all__ = [
     "EMBEDDED_MODEL",
@@ -49,11 +52,17 @@ __all__ = [
     "PsftMethod",
     "RunConfig",
     "SftMethod",
+    "Stage",
     "TrainConfig",
+    "changed",
     "config_from_dict",
     "load_config",
     "load_preset",
+    "method_names",
+    "nearest",
     "parse_override",
     "preset_dir",
     "preset_names",
+    "stages_of",
+    "total_steps",
 ]

@@ -44,8 +44,7 @@ def load_preset(name: str) -> dict[str, Any]:
     """
     if name not in preset_names():
         raise ConfigError(
-            f"unknown preset {name!r}{_nearest(name, preset_names())}; "
-            "`gft-lite presets` lists them"
+            f"unknown preset {name!r}{nearest(name, preset_names())}; `gft-lite presets` lists them"
         )
     return _read_yaml(preset_dir() / f"{name}.yaml")
 
@@ -98,6 +97,20 @@ def config_from_dict(values: Mapping[str, Any], *, where: str = "configuration")
         raise ConfigError(f"{where}: {'; '.join(problems.values())}") from None
 
 
+def changed(
+    config: RunConfig, *layers: Mapping[str, Any], where: str = "configuration"
+) -> RunConfig:
+    """A resolved configuration with further layers of differences on it.
+
+    Raises:
+        ConfigError: a key or value that is wrong.
+    """
+    merged = config.to_dict()
+    for layer in layers:
+        merged = _merge(merged, layer)
+    return config_from_dict(merged, where=where)
+
+
 def parse_override(text: str) -> dict[str, Any]:
     """`a.b=c` → {"a": {"b": c}}, c read as YAML.
 
@@ -130,6 +143,8 @@ def _merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]
                 # another choice starts from its own defaults, not with its predecessor's options
                 another = "name" in value and value["name"] != below.get("name")
                 below = None if another or "parts" in value or "file" in value else below
+        if key == "stages" and isinstance(value, Mapping):
+            value = _merged_stages(below, value)
         if key == "data" and isinstance(value, Mapping) and isinstance(below, Mapping):
             another = not str(value.get("path", PREFIX)).startswith(PREFIX)
             below = _without_embedded(below) if another else below
@@ -138,6 +153,23 @@ def _merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]
         else:
             merged[key] = value
     return merged
+
+
+def _merged_stages(below: Any, changes: Mapping[str, Any]) -> list[Any]:
+    """`stages.2.train.steps=5` changes the second of the stages below."""
+    stages = list(below) if isinstance(below, (list, tuple)) else []
+    for name, change in changes.items():
+        if not (str(name).isdecimal() and 1 <= int(name) <= len(stages)):
+            raise ConfigError(
+                f"stages.{name}: there is no such stage; "
+                + (f"they are numbered 1 to {len(stages)}" if stages else "no stages are listed")
+            )
+        place = int(name) - 1
+        stage = stages[place]
+        stage = {"method": stage} if isinstance(stage, str) else stage
+        both = isinstance(stage, Mapping) and isinstance(change, Mapping)
+        stages[place] = _merge(stage, change) if both else change
+    return stages
 
 
 def _without_embedded(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,12 +203,12 @@ def _explain(problem: Mapping[str, Any]) -> str:
     place = _place(loc)
     key = place.key
     if kind == "extra_forbidden":
-        return f"unknown key {key!r}{_nearest(str(loc[-1]), _known_keys(loc[:-1]))}"
+        return f"unknown key {key!r}{nearest(str(loc[-1]), _known_keys(loc[:-1]))}"
     if kind == "value_error":
         return str(problem["msg"]).removeprefix("Value error, ")
     if kind.startswith("union_tag"):
         name = given.get("name") if isinstance(given, Mapping) else given
-        return f"unknown method {name!r}{_nearest(str(name), sorted(METHOD_CONFIGS))}"
+        return f"unknown method {name!r}{nearest(str(name), sorted(METHOD_CONFIGS))}"
     if kind in ("model_type", "model_attributes_type"):
         return f"{key}: expected keys below it, as in `{key}: {{key: value}}` (got {given!r})"
     return f"{key}: {_plain(place.choice or str(problem['msg']))} (got {given!r})"
@@ -240,6 +272,7 @@ def _known_keys(loc: tuple[Any, ...]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown word: the known one that is meant, or all of them."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})"

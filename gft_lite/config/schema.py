@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gft_lite.config.methods import GftMethod, MethodConfig
 from gft_lite.config.section import Section
@@ -109,6 +109,9 @@ class TrainConfig(Section):
 
     steps: int = Field(100, ge=1)
     """Optimizer steps."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Token budget: training ends with the step in which this many response tokens have gone
+    through the loss, if `steps` is not reached before."""
     prompts_per_step: int = Field(8, ge=1)
     """Prompts in one optimizer step, each with its group."""
     updates_per_rollout: int = Field(1, ge=1)
@@ -171,19 +174,44 @@ class RunConfig(Section):
     method: MethodConfig = GftMethod()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
+    stages: tuple[dict[str, Any], ...] | None = None
+    """A pipeline: method names, or mappings of differences over the rest of this file, one a stage.
+    Each stage continues the adapter of the one before (docs/decisions/0011-pipelines.md)."""
+
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _stages(cls, value: Any) -> Any:
+        if value is None:
+            return None
+        if not isinstance(value, (list, tuple)) or not value:
+            raise ValueError(
+                "stages: give a list of at least one stage, as in `stages: [sft, gft]`, or leave "
+                f"it out (got {value!r})"
+            )
+        listed = [{"method": stage} if isinstance(stage, str) else stage for stage in value]
+        for number, stage in enumerate(listed, 1):
+            if not isinstance(stage, dict):
+                raise ValueError(
+                    f"stages.{number}: give a method name or sections like `train:` (got {stage!r})"
+                )
+        return listed
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
-        if self.train.warmup_steps > self.train.steps:
-            raise ValueError("train.warmup_steps is larger than train.steps")
-        if self.model.reference == "start" and not self.model.adapter:
-            raise ValueError("model.reference is 'start' but model.adapter names no adapter")
+        if not self.stages:  # each stage is checked as the run it is
+            self._check_run()
         if self.data.path is None and self.model.name == EMBEDDED_MODEL:
             # `frozen` guards users; the one default that depends on another section is set here
             object.__setattr__(
                 self, "data", self.data.model_copy(update={"path": "embedded:target_train"})
             )
         return self
+
+    def _check_run(self) -> None:
+        if self.train.warmup_steps > self.train.steps:
+            raise ValueError("train.warmup_steps is larger than train.steps")
+        if self.model.reference == "start" and not self.model.adapter:
+            raise ValueError("model.reference is 'start' but model.adapter names no adapter")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data in the words of the YAML file."""

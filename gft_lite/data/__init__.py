@@ -10,6 +10,7 @@ from gft_lite.data.fix import Fixed, canonical_row, fix_file
 from gft_lite.data.formats import FORMATS, Format
 from gft_lite.data.load import Loaded, load_examples
 from gft_lite.data.recognise import Recognition
+from gft_lite.data.repeats import spelled
 from gft_lite.data.report import Lengths, Report, check_file
 from gft_lite.data.report_text import report_json, report_text
 from gft_lite.data.rows import BadRow
@@ -35,6 +36,7 @@ __all__ = [
     "load_examples",
     "report_json",
     "report_text",
+    "spelled",
     "subset",
     "where",
 ]

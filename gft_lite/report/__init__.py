@@ -1,4 +1,4 @@
-"""Reports: one HTML file about a run or about a demo, read from what is on disk.
+"""Reports: one HTML file about a run or about methods side by side, read from what is on disk.
 
 numbers    values out of events, and how they are written down
 record     everything a report needs to know of one run, read once
@@ -9,13 +9,14 @@ panels     which curves there are and what each of them means
 inside     one group, token by token
 findings   headlines that are computed
 warnings   what to be wary of in a run
-comparison the methods of a demo side by side
-run, demo  the two pages
+stages     the stages of a pipeline, one a line
+comparison the methods side by side
+run, methods  the two pages
 
 A report asks nothing of the network, runs no script, and escapes every text it did not write.
 """
 
-from gft_lite.report.demo import write_demo_report
+from gft_lite.report.methods import METHODS_DOCUMENT, methods_document, write_methods_report
 from gft_lite.report.run import write_run_report
 
-__all__ = ["write_demo_report", "write_run_report"]
+__all__ = ["METHODS_DOCUMENT", "methods_document", "write_methods_report", "write_run_report"]

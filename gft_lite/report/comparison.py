@@ -1,4 +1,4 @@
-"""The methods of a demo side by side: a dot chart and the table of final figures."""
+"""The methods side by side: a dot chart and the table of final figures."""
 
 from __future__ import annotations
 
@@ -11,28 +11,37 @@ from gft_lite.report.numbers import duration, number, percent, power
 from gft_lite.report.panels import colour, label
 
 Row = Mapping[str, Any]
-COLUMNS = (
-    "Method",
-    "Target, greedy",
-    "mean@8",
-    "pass@8",
-    "Old skill",
-    "KL, nats/token",
-    "Steps",
-    "Training",
-    "Learning rate",
-)
-READING = (
-    ("Target, old skill", "Share of held-out problems that the greedy answer gets right."),
-    ("mean@8", "Average over eight sampled answers a problem."),
-    ("pass@8", "At least one of the eight is right."),
-    ("KL", "How far the model moved on the base model's own answers."),
-    ("Training", "Time in optimizer steps, sampling included."),
-    ("Bold", "The highest share among the trained methods."),
-)
 
 
-def comparison_chart(rows: Sequence[Row]) -> str:
+def _columns(k: int) -> tuple[str, ...]:
+    return (
+        "Method",
+        "Target, greedy",
+        f"mean@{k}",
+        f"pass@{k}",
+        "Old skill",
+        "KL, nats/token",
+        "Steps",
+        "Training",
+        "Trained tokens",
+        "Peak memory",
+        "Learning rate",
+    )
+
+
+def _reading(k: int) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Target, old skill", "Share of held-out problems that the greedy answer gets right."),
+        (f"mean@{k}", f"Average over {k} sampled answers a problem."),
+        (f"pass@{k}", f"At least one of the {k} is right."),
+        ("KL", "How far the model moved on the base model's own answers."),
+        ("Training", "Time in optimizer steps, sampling included."),
+        ("Trained tokens", "Response tokens that went through the loss."),
+        ("Bold", "The highest share among the trained methods."),
+    )
+
+
+def comparison_chart(rows: Sequence[Row], k: int) -> str:
     """What every method learned and kept, in one picture."""
     pairs = [
         Pair(
@@ -49,20 +58,21 @@ def comparison_chart(rows: Sequence[Row]) -> str:
     caption += "what the model could do before."
     if not chart:
         return ""
-    return f'<div class="beside">\n{figure(title, chart, caption)}{facts(READING)}</div>\n'
+    return f'<div class="beside">\n{figure(title, chart, caption)}{facts(_reading(k))}</div>\n'
 
 
-def comparison_table(rows: Sequence[Row]) -> str:
+def comparison_table(rows: Sequence[Row], k: int) -> str:
     """All final figures, and what each column means."""
     if not rows:
         return ""
-    shown = [_cells(row, rows) for row in rows]
-    return table("Final figures of every method", COLUMNS, shown)
+    shown = [_cells(row, rows, k) for row in rows]
+    return table("Final figures of every method", _columns(k), shown)
 
 
-def _cells(row: Row, rows: Sequence[Row]) -> list[str]:
+def _cells(row: Row, rows: Sequence[Row], k: int) -> list[str]:
     method = str(row.get("method", ""))
-    shares = ("target_greedy", "target_mean_at_8", "target_pass_at_8", "old_skill_greedy")
+    sampled = (f"target_mean_at_{k}", f"target_pass_at_{k}")
+    tokens, peak = number(row, "trained_tokens"), number(row, "peak_memory_gib")
     trained = method != "base"
     steps = number(row, "steps")
     tried = row.get("learning_rates_tried")
@@ -70,10 +80,13 @@ def _cells(row: Row, rows: Sequence[Row]) -> list[str]:
     rate = text(power(number(row, "learning_rate"))) if trained else "–"
     return [
         f'<span class="key {colour(method)}"></span>{text(label(method))}',
-        *(_share(row, key, rows) for key in shares),
+        _share(row, "target_greedy", rows) + _interval(row),
+        *(_share(row, key, rows) for key in (*sampled, "old_skill_greedy")),
         _three_decimals(number(row, "kl_nats_per_token")),
         f"{steps:.0f}" if trained and steps is not None else "–",
         text(duration(number(row, "seconds"))) if trained else "–",
+        f"{tokens:,.0f}" if trained and tokens is not None else "–",
+        f"{peak:.1f}\u00a0GiB" if peak is not None else "–",
         rate + (f"<small>tried {text(', '.join(rates))}</small>" if rates and trained else ""),
     ]
 
@@ -85,6 +98,14 @@ def _share(row: Row, key: str, rows: Sequence[Row]) -> str:
     best = max((v for v in trained if v is not None), default=None)
     is_best = value is not None and value == best and row.get("method") != "base"
     return f"<b>{percent(value)}</b>" if is_best else percent(value)
+
+
+def _interval(row: Row) -> str:
+    around = row.get("target_interval")
+    if not isinstance(around, list) or len(around) != 2:
+        return ""
+    low, high = (number({"v": value}, "v") for value in around)
+    return f"<small>{percent(low)} to {percent(high)}</small>"
 
 
 def _three_decimals(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Headlines that are computed: what a demo found, what a run came to.
+"""Headlines that are computed: what a comparison found, what a run came to.
 
 None of them knows which method ought to win, and differences that the number of test problems
 cannot carry are called too close to call.
@@ -30,7 +30,9 @@ def margin(share: float, problems: float | None) -> float:
     return 2 * math.sqrt(2 * p * (1 - p) / problems)
 
 
-def demo_headline(rows: Sequence[Row], problems: float | None, old_problems: float | None) -> str:
+def methods_headline(
+    rows: Sequence[Row], problems: float | None, old_problems: float | None
+) -> str:
     """One sentence: who learned the target best and who kept most of the old skill."""
     trained = [row for row in rows if row.get("method") != "base"]
     base = next((row for row in rows if row.get("method") == "base"), {})
@@ -86,7 +88,8 @@ def _listed(rows: Sequence[Row], key: str) -> str:
 
 def run_headline(record: Record) -> str:
     """One sentence about where the run stands."""
-    done, wanted = len(record.steps), number(record.config, "train.steps")
+    done = len(record.steps)
+    wanted = number(record.status, "steps") or number(record.config, "train.steps")
     of = f" of {wanted:.0f}" if wanted else ""
     where = {
         "finished": f"Finished after {done} step{'s' * (done != 1)}",

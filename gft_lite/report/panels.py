@@ -136,7 +136,7 @@ TIME = Panel(
 
 def panel_figure(panel: Panel, record: Record, *, prefix: str = "", title: str = "") -> str:
     """One panel of one run; nothing where the run has no such values."""
-    if panel.methods and record.method not in panel.methods:
+    if panel.methods and not {*panel.methods} & {*record.methods}:
         return ""
     lines = [
         Line(name, series(record.steps, field), css or f"{colour(record.method)} solid")

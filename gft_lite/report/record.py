@@ -3,14 +3,14 @@ early: what was not written is empty."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from gft_lite.report.numbers import look, number, total
-from gft_lite.runs import RunDir
+from gft_lite.runs import RunDir, of_stage
 from gft_lite.types import RunError
 
 Event = dict[str, Any]
@@ -23,6 +23,7 @@ class Record:
     steps: step events, with `degenerate_share` and `truncated_share` added where they are known.
     evals: evaluations in order of steps, one a step; the last may have mean@k and drift.
     starts: one `started` event each time the run was started or resumed.
+    stages: of a pipeline; its steps and evaluations are theirs, counted on.
     """
 
     run: RunDir
@@ -33,6 +34,7 @@ class Record:
     starts: tuple[Event, ...]
     steps: tuple[Event, ...]
     evals: tuple[Event, ...]
+    stages: tuple[Record, ...] = ()
 
     @property
     def state(self) -> str:
@@ -41,8 +43,13 @@ class Record:
 
     @property
     def method(self) -> str:
-        """Name of the method, empty where the configuration cannot be read."""
-        return str(look(self.config, "method.name") or "")
+        """Name of the method; empty where there are several, or the configuration is unreadable."""
+        return "" if self.stages else str(look(self.config, "method.name") or "")
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods of the stages, or the one there is."""
+        return tuple(stage.method for stage in self.stages) or (self.method,)
 
     @property
     def seconds(self) -> float | None:
@@ -76,7 +83,14 @@ def read_record(run: RunDir) -> Record:
         config_yaml = ""
     config = _parse(config_yaml)
     events = list(run.events())
+    stages = tuple(read_record(stage) for stage in run.stages())
+    steps = _with_shares([e for e in events if e["type"] == "step"], config)
     evals = {e.get("step", 0): e for e in events if e["type"] == "eval"}
+    if stages:
+        steps = list(_counted_on(stages, "steps"))
+        evals = {}
+        for event in _counted_on(stages, "evals"):  # a stage begins with what the last one ended at
+            evals.setdefault(event["step"], event)
     return Record(
         run=run,
         name=run.path.resolve().name,
@@ -84,9 +98,17 @@ def read_record(run: RunDir) -> Record:
         config=config,
         status=run.status(),
         starts=tuple(e for e in events if e["type"] == "started"),
-        steps=tuple(_with_shares([e for e in events if e["type"] == "step"], config)),
+        steps=tuple(steps),
         evals=tuple(evals[step] for step in sorted(evals)),
+        stages=stages,
     )
+
+
+def _counted_on(stages: Sequence[Record], field: str) -> Iterator[Event]:
+    before = 0
+    for n, stage in enumerate(stages, 1):
+        yield from (of_stage(event, n, before) for event in getattr(stage, field))
+        before += len(stage.steps)
 
 
 def responses(group: Mapping[str, Any]) -> list[Event]:

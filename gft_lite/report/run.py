@@ -21,6 +21,7 @@ from gft_lite.report.inside import inside_groups
 from gft_lite.report.numbers import duration, figure, look, number, percent, power, series
 from gft_lite.report.panels import LOSS, PANELS, TIME, accuracy_figure, label, panel_figure
 from gft_lite.report.record import Record, read_record
+from gft_lite.report.stages import stage_table
 from gft_lite.report.warnings import warnings
 from gft_lite.runs import RunDir
 
@@ -31,6 +32,10 @@ CURVES_INTRO = (
 INSIDE_INTRO = (
     "What a step is made of: several answers to one prompt, each rewarded, each compared with the "
     "mean of its group."
+)
+STAGES_INTRO = (
+    "Each stage continues the adapter of the one before; figures are those at its end. The KL is "
+    "measured to the reference of the stage."
 )
 
 
@@ -53,16 +58,24 @@ def run_page(record: Record) -> str:
     said = message(record)
     return page(
         title=f"{record.name} · gft-lite",
-        kicker=f"gft-lite run · {record.name} · {label(record.method)}",
+        kicker=f"gft-lite run · {record.name} · {' → '.join(map(label, record.methods))}",
         headline=run_headline(record),
         lead=_lead(record),
         html=[
             notes([f"The run ended early: {said}"]) if said else "",
             tiles(_headline_figures(record)),
             section("Worth a look", [notes(warnings(record))]),
+            section("Stages", [stage_table(record)], STAGES_INTRO),
             section("Curves", [grid([_accuracy(record), *_curves(record)])], CURVES_INTRO),
             section("Inside a group", [inside_groups(record)], INSIDE_INTRO),
-            section("How it was run", [facts(machine(record)), settings(record)]),
+            section(
+                "How it was run",
+                [
+                    facts(machine(record)),
+                    settings(record),
+                    *(settings(stage, f"Settings of {stage.name}") for stage in record.stages),
+                ],
+            ),
         ],
     )
 
@@ -84,7 +97,7 @@ def machine(record: Record) -> list[tuple[str, str]]:
         ("Bad rows dropped", _count(last.get("bad_rows_dropped"))),
         ("Python", last.get("python")),
         ("Libraries", ", ".join(f"{name} {version}" for name, version in shown.items())),
-        ("Started", _times(len(record.starts))),
+        ("Started", _times(len(record.starts)) if not record.stages else None),
     ]
     return [(name, str(value)) for name, value in pairs if value not in (None, "", "0")]
 
@@ -114,7 +127,8 @@ def _headline_figures(record: Record) -> list[tuple[str, str, str]]:
         out.append(("KL from the base", figure(moved), "nats per token"))
     if record.steps and (reward := number(record.steps[-1], "reward_self")) is not None:
         out.append(("Own reward, last step", figure(reward), ""))
-    if (rate := number(record.config, "train.learning_rate")) is not None:
+    rate = number(record.config, "train.learning_rate")
+    if rate is not None and not record.stages:
         out.append(("Learning rate", power(rate), ""))
     peaks = [value for _, value in series(record.steps, "peak_memory_gib")]
     if peaks:

@@ -1,15 +1,16 @@
-"""The report of a demo: base, SFT, DFT and GFT side by side."""
+"""The report of methods side by side: of a demo, or of a comparison on a user's file."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gft_lite.report.charts import Line
 from gft_lite.report.comparison import comparison_chart, comparison_table
-from gft_lite.report.findings import demo_headline, margin
+from gft_lite.report.findings import margin, methods_headline
 from gft_lite.report.html import facts, grid, notes, page, section, write_page
 from gft_lite.report.inside import inside_groups
 from gft_lite.report.numbers import number, series
@@ -28,53 +29,59 @@ from gft_lite.report.warnings import warnings
 from gft_lite.runs import RunDir
 from gft_lite.types import RunError
 
-SETTING = (
-    "The embedded demo model can solve one-step word problems, the old skill, and is taught "
-    "three-step ones, the target. Every method sees the same prompts in the same order."
-)
-CAUTION = (
-    "One seed is one draw: another seed can change the order. The data holds wrong experts and "
-    "wrong teachers on purpose, as real files do."
-)
+METHODS_DOCUMENT = "methods.json"
+DOCUMENTS = ("demo.json", METHODS_DOCUMENT)
 
 
-def write_demo_report(folder: Path, out: Path | None = None) -> Path:
-    """Write a self-contained HTML page about a demo.
+def methods_document(folder: Path) -> Path | None:
+    """The file of results of a demo or a comparison, where the folder is one."""
+    return next((folder / name for name in DOCUMENTS if (folder / name).is_file()), None)
+
+
+def write_methods_report(folder: Path, out: Path | None = None) -> Path:
+    """Write a self-contained HTML page about a demo or a comparison.
 
     Args:
-        folder: holds demo.json and one run directory a method; runs that are gone are left out.
+        folder: holds demo.json or methods.json and a run directory a method; runs that are gone are
+            left out.
         out: the file to write; `report.html` in the folder by default.
 
     Raises:
-        RunError: the folder holds no demo, or the file cannot be written.
+        RunError: the folder holds neither, or the file cannot be written.
     """
-    demo = _read_demo(folder)
-    methods = [str(row.get("method")) for row in demo["rows"] if row.get("method") != "base"]
-    records = {
-        method: read_record(RunDir(folder / method))
-        for method in methods
-        if _is_name(method) and (folder / method / "config.yaml").is_file()
+    found = _read(folder)
+    runs = {
+        str(row.get("method")): str(row.get("run") or row.get("method"))
+        for row in found["rows"]
+        if row.get("method") != "base"
     }
-    return write_page(out or folder / "report.html", demo_page(demo, records))
+    records = {
+        method: read_record(RunDir(folder / name))
+        for method, name in runs.items()
+        if _is_name(name) and (folder / name / "config.yaml").is_file()
+    }
+    return write_page(out or folder / "report.html", methods_page(found, records))
 
 
-def demo_page(demo: Mapping[str, Any], records: Mapping[str, Record]) -> str:
+def methods_page(found: Mapping[str, Any], records: Mapping[str, Record]) -> str:
     """The page as a string."""
-    rows: Sequence[Mapping[str, Any]] = demo["rows"]
+    rows: Sequence[Mapping[str, Any]] = found["rows"]
     problems, old_problems = (_problems(records, f) for f in ("target", "old_skill"))
-    gft = records.get("gft")
+    inside = "gft" if "gft" in records else next(iter(records), "")
+    record = records.get(inside)
+    title, k = str(found.get("title", "gft-lite demo")), int(number(found, "k") or 8)
     steps = next((n for row in rows if (n := number(row, "steps"))), 0.0)
-    seed, cores = demo.get("seed", "unknown"), demo.get("cores")
+    seed, cores = found.get("seed", "unknown"), found.get("cores")
     pieces = [f"{steps:.0f} steps", f"seed {seed}", f"{cores} cores" if cores else ""]
     return page(
-        title="gft-lite demo",
-        kicker=" · ".join(["gft-lite demo", *filter(None, pieces)]),
-        headline=demo_headline(rows, problems, old_problems),
-        lead=f"{SETTING} {CAUTION}",
+        title=title,
+        kicker=" · ".join([title, *filter(None, pieces)]),
+        headline=methods_headline(rows, problems, old_problems),
+        lead=str(found.get("lead", "")),
         html=[
             section(
                 "Side by side",
-                [comparison_chart(rows), comparison_table(rows)],
+                [comparison_chart(rows, k), comparison_table(rows, k), notes(_said(found))],
                 _precision(rows, problems),
             ),
             section(
@@ -82,11 +89,21 @@ def demo_page(demo: Mapping[str, Any], records: Mapping[str, Record]) -> str:
                 [grid([*_accuracies(rows, records), *_losses(records)])],
                 CURVES_INTRO,
             ),
-            section("Inside the GFT run", [_wary(gft), grid(_curves(gft))] if gft else []),
-            section("Inside a group", [inside_groups(gft)] if gft else [], INSIDE_INTRO),
-            section("How it was run", [_machine(demo, records), *_settings(records)]),
+            section(
+                f"Inside the {label(inside)} run",
+                [notes(warnings(record)), grid(_curves(record))] if record else [],
+            ),
+            section("Inside a group", [inside_groups(record)] if record else [], INSIDE_INTRO),
+            section("How it was run", [_machine(found, records), *_settings(records)]),
         ],
     )
+
+
+def _said(found: Mapping[str, Any]) -> list[str]:
+    """What was equal, what was not, and where the learning rates come from."""
+    equal = found.get("equal")
+    said = [*equal, found.get("rates")] if isinstance(equal, list) else [found.get("rates")]
+    return [sentence for sentence in said if isinstance(sentence, str)]
 
 
 def _precision(rows: Sequence[Mapping[str, Any]], problems: float | None) -> str:
@@ -151,12 +168,8 @@ def _curves(record: Record) -> list[str]:
     return [panel_figure(panel, record) for panel in PANELS]
 
 
-def _wary(record: Record) -> str:
-    return notes(warnings(record))
-
-
-def _machine(demo: Mapping[str, Any], records: Mapping[str, Record]) -> str:
-    cores = demo.get("cores")
+def _machine(found: Mapping[str, Any], records: Mapping[str, Record]) -> str:
+    cores = found.get("cores")
     pairs = [("Processor cores", str(cores))] if cores else []
     some = next(iter(records.values()), None)
     return facts([*pairs, *(machine(some) if some else [])])
@@ -171,19 +184,19 @@ def _problems(records: Mapping[str, Record], field: str) -> float | None:
     return min((n for n in counts if n), default=None)
 
 
-def _read_demo(folder: Path) -> dict[str, Any]:
-    file = folder / "demo.json"
+def _read(folder: Path) -> dict[str, Any]:
+    file = methods_document(folder)
+    if file is None:
+        raise RunError(f"{folder} holds no demo and no comparison: no {' or '.join(DOCUMENTS)}")
     try:
-        demo = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{folder} holds no demo: it has no demo.json") from None
+        found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise RunError(f"{file} cannot be read as JSON ({error}); run the demo again") from None
-    rows = demo.get("rows") if isinstance(demo, dict) else None
+        raise RunError(f"{file} cannot be read as JSON ({error}); run it again") from None
+    rows = found.get("rows") if isinstance(found, dict) else None
     if not isinstance(rows, list):
-        raise RunError(f"{file} has no list of rows; run the demo again")
-    return {**demo, "rows": [row for row in rows if isinstance(row, dict)]}
+        raise RunError(f"{file} has no list of rows; run it again")
+    return {**found, "rows": [row for row in rows if isinstance(row, dict)]}
 
 
-def _is_name(method: str) -> bool:
-    return method.isidentifier()
+def _is_name(name: str) -> bool:
+    return re.fullmatch(r"\w[\w.+-]*", name) is not None

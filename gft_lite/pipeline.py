@@ -1,0 +1,91 @@
+"""A run in stages: each an ordinary run in a folder of its own, continuing the adapter of the one
+before. The pipeline's own folder has the status of the whole and, at the end, the last adapter.
+
+The function that trains one stage is handed in.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from gft_lite.config import RunConfig, Stage, stages_of, total_steps
+from gft_lite.prepare import prepare
+from gft_lite.runs import RunDir, State, of_stage
+from gft_lite.types import InputError
+
+Event = dict[str, Any]
+TrainOne = Callable[[RunDir, RunConfig], Iterator[Event]]
+"""(directory, configuration) → events; continues where the directory says it stopped."""
+
+
+def check_stages(config: RunConfig, *, allow_custom_reward: bool) -> None:
+    """Refuse a stage that could not start, before the first one does.
+
+    Raises:
+        InputError: as `prepare`, naming the stage.
+    """
+    for number, stage in enumerate(stages_of(config), 1):
+        try:
+            prepare(stage.config, allow_custom_reward=allow_custom_reward).scorer.close()
+        except InputError as error:
+            raise type(error)(f"stages.{number} ({stage.config.method.name}): {error}") from None
+
+
+def run_stages(run: RunDir, config: RunConfig, train_one: TrainOne) -> Iterator[Event]:
+    """Train the stages that are not finished, in order; every event as the pipeline tells it."""
+    started = time.perf_counter()
+    stages, steps = stages_of(config, run.path), total_steps(config)
+    run.stop_file.unlink(missing_ok=True)  # a wish to the run that was
+    run.forget_after(-1)
+    before, stopped = 0, False
+    metrics: dict[str, Any] = {}
+    for number, stage in enumerate(stages, 1):
+        folder = _folder(run, stage)
+        if folder.status()["state"] != "finished":
+            run.set_status("running", step=before, steps=steps, stage=stage.name)
+            for told in train_one(folder, stage.config):
+                event = of_stage(told, number, before)
+                run.set_status("running", step=event["step"], steps=steps, stage=stage.name)
+                yield event
+                if run.stop_file.exists():
+                    folder.request_stop()
+        before += folder.status()["step"]
+        between = run.stop_file.exists() and number < len(stages)
+        if stopped := between or folder.status()["state"] == "stopped":
+            break
+        metrics = next(folder.events("finished"))["metrics"]
+    if not stopped:
+        _copy(folder.adapter_dir, run.adapter_dir)
+    run.stop_file.unlink(missing_ok=True)
+    state: State = "stopped" if stopped else "finished"
+    seconds = time.perf_counter() - started
+    run.set_status(state, step=before, steps=steps, stage=stage.name)
+    last: Event = {
+        "type": "finished",
+        "state": state,
+        "step": before,
+        "seconds": seconds,
+        "metrics": {} if stopped else metrics,
+    }
+    run.append(last)
+    yield last
+
+
+def _folder(run: RunDir, stage: Stage) -> RunDir:
+    folder = RunDir(run.path / stage.name)
+    if folder.config_file.is_file():
+        return folder
+    return RunDir.create(folder.path, stage.config.to_yaml())
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Whole or not at all; its record lists all the stages."""
+    aside = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(source, aside)
+    shutil.rmtree(target, ignore_errors=True)
+    aside.rename(target)
