@@ -26,9 +26,19 @@ SMALL = (
 GSM8K = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend",
+        choices=("hf", "unsloth"),
+        default="hf",
+        help="of the protocol's tests; Unsloth patches transformers, so never both in one process",
+    )
+
+
 @pytest.fixture(scope="session")
-def tiny() -> ModelConfig:
-    return ModelConfig(name="tiny")
+def tiny(request: pytest.FixtureRequest) -> ModelConfig:
+    """The embedded model on the backend under test."""
+    return ModelConfig(name="tiny", backend=request.config.getoption("--backend"))
 
 
 @pytest.fixture

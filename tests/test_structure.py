@@ -57,7 +57,7 @@ ROOMS: dict[str, set[str]] = {
     "report": {"yaml"},
     "compare_page": set(),
     "lm_eval_tasks": {"lm_eval"},
-    "worker": {"psutil", "transformers"},
+    "worker": {"psutil"},
     "jobs": {"psutil"},
     "demo": set(),
     "terminal": {"typer", "rich", "yaml"},
