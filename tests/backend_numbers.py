@@ -18,21 +18,30 @@ def numbers(backend: str, *, four_bit: bool) -> dict[str, torch.Tensor | list[to
     model = held(ModelConfig(name="tiny"), backend=backend, load_in_4bit=four_bit)
     policy = load_policy(model, LoraConfig(), seed=5)
     fresh = [p.detach().clone() for p in policy.parameters()]
-    shake(policy)
     batch = batch_of(policy)
-    logps = policy.token_logps(batch).logps.detach()
+    with torch.no_grad():
+        base = load_policy(model, None).token_logps(batch).logps
     with policy.reference():
-        reference = policy.token_logps(batch).logps
+        reference_before = policy.token_logps(batch).logps
+    shake(policy)
+    gradient_before = gradients(policy, batch)
     policy.sample_mode()
     prompts = [policy.chat.prompt_ids(ASK)] * 3
     greedy = policy.generate(prompts, Sampling(24, temperature=0.0), 3)
     torch.manual_seed(0)
     drawn = policy.generate(prompts, Sampling(24), 2)
+    gradient = gradients(policy, batch)
+    logps = policy.token_logps(batch).logps.detach()
+    with policy.reference():
+        reference = policy.token_logps(batch).logps
     return {
-        "fresh adapter": fresh,
-        "log-probs": logps,
-        "reference": reference,
-        "gradient": gradients(policy, batch),
+        "fresh adapter": [p.cpu() for p in fresh],
+        "base": base.cpu(),
+        "reference before": reference_before.cpu(),
+        "reference": reference.cpu(),
+        "log-probs": logps.cpu(),
+        "gradient before": [g.cpu() for g in gradient_before],
+        "gradient": [g.cpu() for g in gradient],
         "answers": [torch.tensor(g.token_ids) for g in (*greedy, *drawn)],
     }
 

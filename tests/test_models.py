@@ -46,7 +46,7 @@ def shake(policy: Policy) -> None:
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for p in policy.parameters():
-            p.add_(torch.randn(p.shape, generator=generator) * 0.05)
+            p.add_(torch.randn(p.shape, generator=generator).to(p.device) * 0.05)
 
 
 def gradients(policy: Policy, batch: TokenBatch) -> list[Tensor]:

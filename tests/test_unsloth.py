@@ -84,6 +84,9 @@ def test_numbers_are_those_of_hf(unsloth: None, tmp_path: Path) -> None:
         hf, ours = found["hf"][held], found["unsloth"][held]
         for name in ("log-probs", "reference"):
             assert torch.allclose(hf[name], ours[name], rtol=0, atol=LOGPS_ATOL), (held, name)
+        assert torch.equal(ours["reference before"], ours["base"])
+        assert torch.equal(ours["reference"], ours["base"])
+        assert all(map(torch.equal, ours["gradient before"], ours["gradient"]))
         assert not torch.allclose(hf["log-probs"], hf["reference"], atol=0.01)
         assert len(hf["gradient"]) == len(ours["gradient"]) > 0
         for one, other in zip(hf["gradient"], ours["gradient"], strict=True):

@@ -6,6 +6,7 @@ from what is installed.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -32,7 +33,7 @@ class Machine:
     cuda: torch sees a CUDA GPU.
     torch: version of torch, with the build's suffix.
     torch_cuda: CUDA version torch was built for; None in a build for CPUs.
-    nvidia: an NVIDIA driver is here, whatever torch sees.
+    nvidia: an NVIDIA driver is here and CUDA_VISIBLE_DEVICES does not hide its GPUs.
     unsloth, zoo: versions installed; None where missing.
     imported: modules imported already.
     """
@@ -113,11 +114,17 @@ def this_machine() -> Machine:
         cuda=torch.cuda.is_available(),
         torch=str(torch.__version__),
         torch_cuda=torch.version.cuda,
-        nvidia=Path("/proc/driver/nvidia/version").exists() or bool(shutil.which("nvidia-smi")),
+        nvidia=_nvidia(),
         unsloth=_installed("unsloth", "unsloth"),
         zoo=_installed("unsloth_zoo", "unsloth-zoo"),
         imported=frozenset(sys.modules) & {*BEFORE_UNSLOTH, "unsloth"},
     )
+
+
+def _nvidia() -> bool:
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return False
+    return Path("/proc/driver/nvidia/version").exists() or bool(shutil.which("nvidia-smi"))
 
 
 def _installed(module: str, package: str) -> str | None:
