@@ -208,5 +208,5 @@ def plain_lora(folder: Path) -> None:
     if odd:
         raise ModelError(
             f"{folder} is not a plain LoRA adapter ({', '.join(odd)} set in adapter_config.json); "
-            "only plain ones can be mixed"
+            "only plain ones can be mixed, or continued with Unsloth"
         )
