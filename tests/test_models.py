@@ -197,6 +197,16 @@ def test_too_long_a_sequence_is_refused_not_cut(policy: Policy) -> None:
     long = TokenSequence((5,) * policy.max_length, (6, 7))
     with pytest.raises(ModelError, match="longer than"):
         policy.token_logps(collate([long], 0))
+    with pytest.raises(ModelError, match="longer than"):
+        policy.generate([long.prompt_ids[:-1]], Sampling(2), 1)
+
+
+def test_a_run_that_needs_less_length_gets_less(policy: Policy, tiny: ModelConfig) -> None:
+    short = load_policy(tiny, None, max_length=16)
+    assert short.max_length == 16
+    assert load_policy(tiny, None, max_length=10**6).max_length == policy.max_length
+    with pytest.raises(ModelError, match="17 tokens is longer than the 16"):
+        short.token_logps(collate([TokenSequence((5,) * 16, (6,))], 0))
 
 
 def test_bad_model_and_adapter_folders(tmp_path: Path, policy: Policy, tiny: ModelConfig) -> None:
