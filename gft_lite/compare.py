@@ -24,7 +24,7 @@ from gft_lite.models import Policy, Sampling, load_policy
 from gft_lite.models.check import check_adapter, check_template
 from gft_lite.models.identity import WEIGHTS, file_sha256, identity_of
 from gft_lite.models.load import source_of
-from gft_lite.models.named import add_adapter, prompt_logits, using
+from gft_lite.models.named import add_adapter, bare, prompt_logits, using
 from gft_lite.rewards import Scorer
 from gft_lite.significance import PairedCounts, PairedMean, mcnemar, paired_bootstrap
 from gft_lite.types import DataError, Example, Message
@@ -143,7 +143,7 @@ def compare(
     folders = [adapter_folder(path) for path in adapters]
     for place in folders:
         check_adapter(place, model.name, source, model.revision)
-    policy: Any = load_policy(model.model_copy(update={"adapter": None}), None)
+    policy: Any = load_policy(bare(model), None)
     names = _labels(adapters)
     for label, place in zip(names, folders, strict=True):
         check_template(place, policy.tokenizer, model.name)

@@ -23,6 +23,7 @@ from gft_lite.models.load import source_of
 from gft_lite.models.named import (
     Mixing,
     add_adapter,
+    bare,
     combine,
     drop_adapter,
     plain_lora,
@@ -156,7 +157,7 @@ def _load(model: ModelConfig, parts: Sequence[Part], out: Path) -> tuple[Any, li
         plain_lora(folder)
     claim_empty(out)
     out.rmdir()
-    policy: Policy = load_policy(model.model_copy(update={"adapter": None}), None)
+    policy: Policy = load_policy(bare(model), None)
     names = [f"part{i}" for i in range(len(folders))]
     for name, folder in zip(names, folders, strict=True):
         check_template(folder, policy.tokenizer, model.name)

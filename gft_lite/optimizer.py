@@ -14,9 +14,7 @@ def make_optimizer(
     parameters: list[torch.nn.Parameter], train: TrainConfig, device: torch.device
 ) -> torch.optim.Optimizer:
     """AdamW, or one of bitsandbytes' 8-bit versions of it."""
-    kind = train.optimizer
-    if kind == "auto":
-        kind = "paged_adamw_8bit" if device.type == "cuda" else "adamw"
+    kind = optimizer_kind(train.optimizer, device.type)
     options: dict[str, Any] = {"lr": train.learning_rate, "weight_decay": train.weight_decay}
     if kind == "adamw":
         return torch.optim.AdamW(parameters, **options)
@@ -27,6 +25,13 @@ def make_optimizer(
         "paged_adamw_8bit": bitsandbytes.optim.PagedAdamW8bit,
     }[kind]
     return chosen(parameters, **options)
+
+
+def optimizer_kind(wanted: str, device_type: str) -> str:
+    """Resolve `train.optimizer`: 8-bit and paged on CUDA, since memory is what runs out there."""
+    if wanted != "auto":
+        return wanted
+    return "paged_adamw_8bit" if device_type == "cuda" else "adamw"
 
 
 def learning_rate(step: int, train: TrainConfig) -> float:

@@ -28,6 +28,7 @@ from gft_lite.methods import METHODS, LossInputs
 from gft_lite.methods.kl import k3
 from gft_lite.models import Policy
 from gft_lite.models.logps import one_pass
+from gft_lite.models.precision import mixed_precision
 from gft_lite.observe import StepObserver, group_figures, group_records, token_figures
 from gft_lite.optimizer import learning_rate, make_optimizer
 from gft_lite.rewards import Scorer
@@ -57,7 +58,8 @@ class Trainer:
         self.rollout = Rollout(config, policy, examples, scorer, self.method.needs_old)
         self.evaluator = evaluator
         self.accelerator = Accelerator(
-            mixed_precision=_precision(policy), cpu=policy.device.type == "cpu"
+            mixed_precision=mixed_precision(policy.device.type, policy.dtype),
+            cpu=policy.device.type == "cpu",
         )
         self.parameters = list(policy.parameters())
         self.optimizer = self.accelerator.prepare(
@@ -279,12 +281,6 @@ class Trainer:
 
         self._peak_gib = max(self._peak_gib, psutil.Process().memory_info().rss / 2**30)
         return self._peak_gib
-
-
-def _precision(policy: Policy) -> str:
-    if policy.device.type == "cpu":
-        return "no"
-    return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(policy.dtype, "no")
 
 
 def _tokens(sequences: Sequence[TokenSequence], *, own: bool) -> int:

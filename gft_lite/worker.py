@@ -147,7 +147,12 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
     run.stop_file.unlink(missing_ok=True)  # a wish to the run that was
     run.set_status("running", step=begin, steps=config.train.steps)
     with prepared.scorer as scorer, _stop_on_signal(run):
-        policy = load_policy(config.model, config.lora, seed=config.train.seed)
+        policy = load_policy(
+            config.model,
+            config.lora,
+            seed=config.train.seed,
+            max_length=config.data.max_prompt_tokens + config.group.max_new_tokens,
+        )
         prepared = _within_limits(config, prepared, policy)
         yield _emit(run, _started(config, prepared, policy, resumed=bool(checkpoints)))
 
@@ -238,20 +243,19 @@ def measure(
 
 
 def quiet_libraries() -> None:
-    """Library chatter off: progress is ours to show. Called before models load."""
+    """Library chatter off: progress is ours to show. Called before models load.
+
+    Imports none of them: Unsloth, where it is chosen, must come first (models/unsloth.py).
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
 
 
 # --- inside -------------------------------------------------------------------------------------
 
 
 def _started(config: RunConfig, prepared: Prepared, policy: Any, *, resumed: bool) -> Event:
-    from gft_lite.models.load import choose_backend
+    from gft_lite.models.backend import choose_backend
 
     backend, reason = choose_backend(config.model.backend)
     return {

@@ -4,6 +4,9 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Exact numbers are promised on a CPU only. Tests marked `gpu` start processes that see the GPU.
+os.environ.setdefault("GFT_LITE_TEST_GPUS", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,9 +29,19 @@ SMALL = (
 GSM8K = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend",
+        choices=("hf", "unsloth"),
+        default="hf",
+        help="of the protocol's tests; Unsloth patches transformers, so never both in one process",
+    )
+
+
 @pytest.fixture(scope="session")
-def tiny() -> ModelConfig:
-    return ModelConfig(name="tiny")
+def tiny(request: pytest.FixtureRequest) -> ModelConfig:
+    """The embedded model on the backend under test."""
+    return ModelConfig(name="tiny", backend=request.config.getoption("--backend"))
 
 
 @pytest.fixture

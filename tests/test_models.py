@@ -1,6 +1,11 @@
-"""The protocol on the real embedded model: log-probs, generation, reference, 4-bit, adapters."""
+"""The protocol on the real embedded model: log-probs, generation, reference, 4-bit, adapters.
+
+Runs on the plain backend; `pytest --backend unsloth tests/test_models.py` runs the same on Unsloth,
+in a process of its own (test_unsloth.py does so).
+"""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +21,11 @@ from gft_lite.types import Message, ModelError, Response
 ASK = (
     Message("user", "Ben has 3 coins and finds 4 more coins. How many coins does Ben have now?"),
 )
+
+
+def held(tiny: ModelConfig, **changes: Any) -> ModelConfig:
+    """The embedded model on the backend under test, held otherwise."""
+    return tiny.model_copy(update=changes)
 
 
 def sequences(policy: Policy) -> list[TokenSequence]:
@@ -36,7 +46,7 @@ def shake(policy: Policy) -> None:
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for p in policy.parameters():
-            p.add_(torch.randn(p.shape, generator=generator) * 0.05)
+            p.add_(torch.randn(p.shape, generator=generator).to(p.device) * 0.05)
 
 
 def gradients(policy: Policy, batch: TokenBatch) -> list[Tensor]:
@@ -118,10 +128,10 @@ def test_reference_is_the_base_before_and_after_training(policy: Policy, tiny: M
 
 
 @pytest.mark.parametrize("four_bit", [False, True])
-def test_generate_leaves_logps_and_gradients_alone(four_bit: bool) -> None:
+def test_generate_leaves_logps_and_gradients_alone(four_bit: bool, tiny: ModelConfig) -> None:
     """On AVX512-BF16 CPUs bitsandbytes would repack 4-bit weights in the first forward without
     gradient, and later backwards would lose the gradient through them."""
-    policy = load_policy(ModelConfig(name="tiny", load_in_4bit=four_bit), LoraConfig(), seed=0)
+    policy = load_policy(held(tiny, load_in_4bit=four_bit), LoraConfig(), seed=0)
     shake(policy)
     batch = batch_of(policy)
     before, grads_before = policy.token_logps(batch).logps.detach(), gradients(policy, batch)
@@ -137,7 +147,7 @@ def test_generate_leaves_logps_and_gradients_alone(four_bit: bool) -> None:
 def test_4bit_weights_are_4bit_and_close_to_the_base(tiny: ModelConfig) -> None:
     import bitsandbytes
 
-    small = load_policy(ModelConfig(name="tiny", load_in_4bit=True), LoraConfig(), seed=0)
+    small = load_policy(held(tiny, load_in_4bit=True), LoraConfig(), seed=0)
     assert sum(isinstance(m, bitsandbytes.nn.Linear4bit) for m in small.model.modules()) >= 28
     batch = batch_of(small)
     full = load_policy(tiny, LoraConfig(), seed=0)
@@ -150,24 +160,28 @@ def test_every_linear_layer_has_an_adapter(policy: Policy) -> None:
     assert len(list(policy.parameters())) == layers * 7 * 2
 
 
-def test_saved_adapter_gives_the_same_logps(policy: Policy, tmp_path: Path) -> None:
+def test_saved_adapter_gives_the_same_logps(
+    policy: Policy, tiny: ModelConfig, tmp_path: Path
+) -> None:
     shake(policy)
     policy.save_adapter(tmp_path / "a")
     batch = batch_of(policy)
     with torch.no_grad():
         wanted = policy.token_logps(batch).logps
-        again = load_policy(ModelConfig(name="tiny", adapter=str(tmp_path / "a")), None)
+        again = load_policy(held(tiny, adapter=str(tmp_path / "a")), None)
         assert torch.equal(again.token_logps(batch).logps, wanted)
-        fresh = load_policy(ModelConfig(name="tiny"), LoraConfig(), seed=9)
+        fresh = load_policy(tiny, LoraConfig(), seed=9)
         fresh.load_adapter_weights(tmp_path / "a")
         assert torch.equal(fresh.token_logps(batch).logps, wanted)
 
 
-def test_reference_start_is_the_starting_adapter(policy: Policy, tmp_path: Path) -> None:
+def test_reference_start_is_the_starting_adapter(
+    policy: Policy, tiny: ModelConfig, tmp_path: Path
+) -> None:
     shake(policy)
     policy.save_adapter(tmp_path / "a")
     batch = batch_of(policy)
-    config = ModelConfig(name="tiny", adapter=str(tmp_path / "a"), reference="start")
+    config = held(tiny, adapter=str(tmp_path / "a"), reference="start")
     continued = load_policy(config, LoraConfig())
     with torch.no_grad():
         wanted = policy.token_logps(batch).logps
@@ -183,29 +197,41 @@ def test_too_long_a_sequence_is_refused_not_cut(policy: Policy) -> None:
     long = TokenSequence((5,) * policy.max_length, (6, 7))
     with pytest.raises(ModelError, match="longer than"):
         policy.token_logps(collate([long], 0))
+    with pytest.raises(ModelError, match="longer than"):
+        policy.generate([long.prompt_ids[:-1]], Sampling(2), 1)
 
 
-def test_bad_model_and_adapter_folders(tmp_path: Path, policy: Policy) -> None:
+def test_a_run_that_needs_less_length_gets_less(policy: Policy, tiny: ModelConfig) -> None:
+    short = load_policy(tiny, None, max_length=16)
+    assert short.max_length == 16
+    assert load_policy(tiny, None, max_length=10**6).max_length == policy.max_length
+    with pytest.raises(ModelError, match="17 tokens is longer than the 16"):
+        short.token_logps(collate([TokenSequence((5,) * 16, (6,))], 0))
+
+
+def test_bad_model_and_adapter_folders(tmp_path: Path, policy: Policy, tiny: ModelConfig) -> None:
     with pytest.raises(ModelError, match="not a model folder"):
-        load_policy(ModelConfig(name=str(tmp_path)), None)
+        load_policy(held(tiny, name=str(tmp_path)), None)
     with pytest.raises(ModelError, match="no folder here"):
-        load_policy(ModelConfig(name="./nowhere"), None)
+        load_policy(held(tiny, name="./nowhere"), None)
     with pytest.raises(ModelError, match=r"adapter_config\.json"):
-        load_policy(ModelConfig(name="tiny", adapter=str(tmp_path)), None)
+        load_policy(held(tiny, adapter=str(tmp_path)), None)
     policy.save_adapter(tmp_path / "a")
     with pytest.raises(ModelError, match="it is a LoRA adapter"):
-        load_policy(ModelConfig(name=str(tmp_path / "a")), None)
+        load_policy(held(tiny, name=str(tmp_path / "a")), None)
     weights = tmp_path / "a" / "adapter_model.safetensors"
     weights.rename(tmp_path / "a" / "adapter_model.bin")
     with pytest.raises(ModelError, match="pickled"):
-        load_policy(ModelConfig(name="tiny", adapter=str(tmp_path / "a")), None)
+        load_policy(held(tiny, adapter=str(tmp_path / "a")), None)
 
 
-def test_adapter_of_another_base_is_refused_with_both_names(policy: Policy, tmp_path: Path) -> None:
+def test_adapter_of_another_base_is_refused_with_both_names(
+    policy: Policy, tiny: ModelConfig, tmp_path: Path
+) -> None:
     policy.name = "owner/other"
     policy.save_adapter(tmp_path / "a")
     with pytest.raises(ModelError, match=r"owner/other.*tiny"):
-        load_policy(ModelConfig(name="tiny", adapter=str(tmp_path / "a")), None)
+        load_policy(held(tiny, adapter=str(tmp_path / "a")), None)
 
 
 def test_chat_format_ends_turns_as_the_template_does(policy: Policy) -> None:

@@ -59,7 +59,7 @@ ROOMS: dict[str, set[str]] = {
     "compare_page": set(),
     "lm_eval_tasks": {"lm_eval"},
     "pipeline": set(),
-    "worker": {"psutil", "transformers"},
+    "worker": {"psutil"},
     "jobs": {"psutil"},
     "contest": set(),
     "demo": set(),

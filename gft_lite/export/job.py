@@ -47,9 +47,9 @@ class Job:
         return self.dtype if torch.cuda.is_available() else "float32"
 
     def holding(self, *, four_bit: bool) -> ModelConfig:
-        """The base with the adapter, in the gate's type."""
+        """The base with the adapter, in the gate's type, as others' plain transformers load it."""
         changes = {"adapter": str(self.adapter), "dtype": self.compute, "load_in_4bit": four_bit}
-        return self.model.model_copy(update={**changes, "reference": "base"})
+        return self.model.model_copy(update={**changes, "reference": "base", "backend": "hf"})
 
 
 def gate_prompts(path: Path, count: int = GATE_PROMPTS) -> list[tuple[Message, ...]]:

@@ -1,4 +1,4 @@
-"""Choosing the backend, and turning a name into a tokenizer or a model with an adapter."""
+"""Turning a name into a tokenizer, or into a model with an adapter."""
 
 from __future__ import annotations
 
@@ -9,25 +9,11 @@ import torch
 
 from gft_lite.assets import MODEL_DIR
 from gft_lite.config import EMBEDDED_MODEL, LoraConfig, ModelConfig
+from gft_lite.models.backend import choose_backend
 from gft_lite.models.base import Policy
 from gft_lite.models.check import check_adapter, check_template
+from gft_lite.models.policy import LoraPolicy
 from gft_lite.types import ModelError
-
-
-def choose_backend(wanted: str) -> tuple[str, str]:
-    """Resolve `model.backend` to (backend, reason).
-
-    Raises:
-        ModelError: a backend that this version does not have.
-    """
-    if wanted == "unsloth":
-        raise ModelError(
-            "model.backend: this version has no Unsloth backend yet; use --set model.backend=hf"
-        )
-    if wanted == "hf":
-        return "hf", "chosen in model.backend"
-    where = "on the GPU" if torch.cuda.is_available() else "no CUDA GPU here"
-    return "hf", f"plain transformers, {where}"
 
 
 def source_of(name: str) -> str:
@@ -64,6 +50,7 @@ def load_tokenizer(config: ModelConfig) -> Any:
     """
     from transformers import AutoTokenizer
 
+    _quiet_transformers()
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             source_of(config.name),
@@ -79,34 +66,56 @@ def load_tokenizer(config: ModelConfig) -> Any:
     return tokenizer
 
 
-def load_policy(config: ModelConfig, lora: LoraConfig | None, *, seed: int = 0) -> Policy:
+def load_policy(
+    config: ModelConfig,
+    lora: LoraConfig | None,
+    *,
+    seed: int = 0,
+    max_length: int | None = None,
+) -> Policy:
     """Load the base model and give it an adapter.
 
     Args:
         config: which model, and how it is held.
         lora: the adapter to create; None where the model is only used (or `config.adapter` is).
         seed: initialises the adapter.
+        max_length: most tokens of a prompt with its response; None is what the model can read.
 
     Raises:
         ModelError: model or adapter cannot be loaded, or do not belong together.
     """
-    choose_backend(config.backend)
+    backend, _ = choose_backend(config.backend)
+    if backend == "unsloth":
+        from gft_lite.models.unsloth import load, start
+
+        start()
+    else:
+        from gft_lite.models.hf import load
     source = source_of(config.name)
     if config.adapter:
         check_adapter(Path(config.adapter), config.name, source, config.revision)
     tokenizer = load_tokenizer(config)
     if config.adapter:
         check_template(Path(config.adapter), tokenizer, config.name)
-    from gft_lite.models.hf import HfPolicy
-
     try:
-        return HfPolicy(config, lora, tokenizer, source, seed=seed)
+        loaded = load(config, lora, source, seed=seed, max_length=max_length)
     except ModelError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         if isinstance(error, torch.cuda.OutOfMemoryError):
             raise
         raise ModelError(_cannot_load(config.name, error)) from error
+    return LoraPolicy(
+        loaded, tokenizer, name=config.name, reference_is_start=config.reference == "start"
+    )
+
+
+def _quiet_transformers() -> None:
+    """Progress is ours to show."""
+    from transformers import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def _cannot_load(name: str, error: Exception) -> str:

@@ -23,6 +23,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from gft_lite.config import ModelConfig
 from gft_lite.models.check import WEIGHTS, check_weights, read_json
 from gft_lite.types import ModelError
 
@@ -40,6 +41,11 @@ class HasModel(Protocol):
 
     model: Any
     device: torch.device
+
+
+def bare(model: ModelConfig) -> ModelConfig:
+    """The base alone, on the plain backend: adding, switching and mixing adapters is PEFT's."""
+    return model.model_copy(update={"adapter": None, "backend": "hf"})
 
 
 def add_adapter(policy: HasModel, name: str, folder: Path) -> None:
@@ -202,5 +208,5 @@ def plain_lora(folder: Path) -> None:
     if odd:
         raise ModelError(
             f"{folder} is not a plain LoRA adapter ({', '.join(odd)} set in adapter_config.json); "
-            "only plain ones can be mixed"
+            "only plain ones can be mixed, or continued with Unsloth"
         )
