@@ -195,8 +195,8 @@ def measure(row: Row, models: Path, out: Path) -> None:
     found["forecast_gib"] = predict(config)
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            run = run_trl if row.runner == "trl" else run_ours
-            steps = run(config, out, found["notes"])
+            trl = row.runner == "trl"
+            steps = run_trl(config, out) if trl else run_ours(config, out, found["notes"])
         found |= figures(steps)
     except torch.cuda.OutOfMemoryError:
         found |= {"status": "out of memory"}
@@ -293,7 +293,7 @@ def run_ours(config: Any, out: Path, notes: list[Any]) -> list[dict[str, float]]
     return steps
 
 
-def run_trl(config: Any, out: Path, notes: list[Any]) -> list[dict[str, float]]:
+def run_trl(config: Any, out: Path) -> list[dict[str, float]]:
     """Steps of GRPOTrainer, timed from outside: its rollout is `_generate`."""
     import torch
     from datasets import Dataset
