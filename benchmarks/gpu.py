@@ -191,10 +191,12 @@ def measure(row: Row, models: Path, out: Path) -> None:
         share = (row.card_gib - CONTEXT_GIB) / total
         torch.cuda.set_per_process_memory_fraction(min(1.0, share))
     config = make_config(row, models / row.model)
-    found: dict[str, Any] = {"status": "measured", "capped": cuda, "forecast_gib": predict(config)}
+    found: dict[str, Any] = {"status": "measured", "capped": cuda, "notes": []}
+    found["forecast_gib"] = predict(config)
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            steps = run_trl(config, out) if row.runner == "trl" else run_ours(config, out)
+            trl = row.runner == "trl"
+            steps = run_trl(config, out) if trl else run_ours(config, out, found["notes"])
         found |= figures(steps)
     except torch.cuda.OutOfMemoryError:
         found |= {"status": "out of memory"}
@@ -269,21 +271,26 @@ def predict(config: Any) -> float | None:
     return forecast(config, shape_of(config.model)).tensors / GIB
 
 
-def run_ours(config: Any, out: Path) -> list[dict[str, float]]:
-    """Steps of our trainer, as its events tell them."""
+def run_ours(config: Any, out: Path, notes: list[Any]) -> list[dict[str, float]]:
+    """Steps of our trainer, as its events tell them; `notes` gets what else it said, such as that
+    it went on with smaller batches."""
     from gft_lite.worker import train_iter
 
-    return [
-        {
-            "seconds": event["seconds"],
-            "rollout": event["rollout_seconds"],
-            "training": event["train_seconds"],
-            "sampled_tokens": event["self_response_tokens"] * config.group.self_,
-            "trained_tokens": event["trained_tokens"],
-        }
-        for event in train_iter(config, out / "run")
-        if event["type"] == "step"
-    ]
+    steps = []
+    for event in train_iter(config, out / "run"):
+        if event["type"] == "step":
+            steps.append(
+                {
+                    "seconds": event["seconds"],
+                    "rollout": event["rollout_seconds"],
+                    "training": event["train_seconds"],
+                    "sampled_tokens": event["self_response_tokens"] * config.group.self_,
+                    "trained_tokens": event["trained_tokens"],
+                }
+            )
+        elif event["type"] not in ("started", "checkpoint", "finished"):
+            notes.append(event)
+    return steps
 
 
 def run_trl(config: Any, out: Path) -> list[dict[str, float]]:
