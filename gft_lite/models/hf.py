@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from gft_lite.batching import ChatFormat, TokenBatch
 from gft_lite.config import LoraConfig, ModelConfig
 from gft_lite.models.base import Generated, Sampling, TokenStats
-from gft_lite.models.folded import folded
 from gft_lite.models.logps import chunked_logps
 from gft_lite.models.named import check_complete
 from gft_lite.types import ModelError
@@ -64,13 +63,13 @@ class HfPolicy:
         """One answer a prompt, in order. Longest prompts go first, to waste little padding."""
         order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
         answers: dict[int, Generated] = {}
-        with folded(self.model):
-            for start in range(0, len(order), batch):
-                chosen = order[start : start + batch]
-                drawn = self._generate([prompts[i] for i in chosen], sampling)
-                for i, ids in zip(chosen, drawn, strict=True):
-                    finished = bool(ids) and ids[-1] in self.chat.stop_ids
-                    answers[i] = Generated(tuple(ids), self.chat.text(ids), finished)
+        for start in range(0, len(order), batch):
+            chosen = order[start : start + batch]
+            for i, ids in zip(
+                chosen, self._generate([prompts[i] for i in chosen], sampling), strict=True
+            ):
+                finished = bool(ids) and ids[-1] in self.chat.stop_ids
+                answers[i] = Generated(tuple(ids), self.chat.text(ids), finished)
         return [answers[i] for i in range(len(prompts))]
 
     def response_states(self, batch: TokenBatch) -> Tensor:
