@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from gft_lite.batching import ChatFormat, TokenBatch
 from gft_lite.models.base import Generated, Sampling, TokenStats
-from gft_lite.models.folded import folded
 from gft_lite.models.generation import generate_batch
 from gft_lite.models.logps import chunked_logps
 from gft_lite.types import ModelError
@@ -70,20 +69,19 @@ class LoraPolicy:
             self._must_fit(max(map(len, prompts)) + sampling.max_new_tokens)
         order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
         answers: dict[int, Generated] = {}
-        with torch.no_grad(), folded(self.model):
-            for start in range(0, len(order), batch):
-                chosen = order[start : start + batch]
-                found = generate_batch(
-                    self.model,
-                    [prompts[i] for i in chosen],
-                    sampling,
-                    stop_ids=self.chat.stop_ids,
-                    pad_id=self.tokenizer.pad_token_id,
-                    device=self.device,
-                )
-                for i, ids in zip(chosen, found, strict=True):
-                    finished = bool(ids) and ids[-1] in self.chat.stop_ids
-                    answers[i] = Generated(tuple(ids), self.chat.text(ids), finished)
+        for start in range(0, len(order), batch):
+            chosen = order[start : start + batch]
+            found = generate_batch(
+                self.model,
+                [prompts[i] for i in chosen],
+                sampling,
+                stop_ids=self.chat.stop_ids,
+                pad_id=self.tokenizer.pad_token_id,
+                device=self.device,
+            )
+            for i, ids in zip(chosen, found, strict=True):
+                finished = bool(ids) and ids[-1] in self.chat.stop_ids
+                answers[i] = Generated(tuple(ids), self.chat.text(ids), finished)
         return [answers[i] for i in range(len(prompts))]
 
     def response_states(self, batch: TokenBatch) -> Tensor:
