@@ -13,8 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gft_lite import __version__, cli_adapters, cli_distill, cli_eval
+from gft_lite import __version__, cli_adapters, cli_distill, cli_estimate, cli_eval
 from gft_lite.cli_data import JsonOption, MapOption, data_app, parse_map
+from gft_lite.cli_estimate import PresetOption, SetOption
 from gft_lite.types import GftError, InputError, RunError
 
 app = typer.Typer(
@@ -28,15 +29,12 @@ app = typer.Typer(
 data_app.command("distill")(cli_distill.distill)
 app.add_typer(data_app, name="data")
 app.command("eval")(cli_eval.eval_)
+app.command()(cli_estimate.estimate)
 for command in (cli_adapters.compare, cli_adapters.export, cli_adapters.mix):
     app.command()(command)
 runs_app = typer.Typer(help="List, show and stop runs.", no_args_is_help=True)
 app.add_typer(runs_app, name="runs")
 
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="A.B=C", help="Change one setting; may be repeated."),
-]
 SkipOption = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop rows that cannot be used.")]
 
 
@@ -113,7 +111,7 @@ def demo(
 @app.command()
 def train(
     run: Annotated[Path | None, typer.Argument(help="YAML file of settings.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Preset name (`gft-lite presets`).")] = None,
+    preset: PresetOption = None,
     data: Annotated[str | None, typer.Option(help="Training file; sets data.path.")] = None,
     out: Annotated[Path | None, typer.Option(help="New folder for the run.")] = None,
     reward_file: Annotated[
@@ -163,14 +161,13 @@ def presets(
     name: Annotated[str | None, typer.Argument(help="Show this preset.")] = None,
 ) -> None:
     """List presets, or print one."""
-    from gft_lite.config import load_preset, preset_dir, preset_names
+    from gft_lite.config import preset_names, preset_path
 
     if name:
-        load_preset(name)
-        typer.echo((preset_dir() / f"{name}.yaml").read_text(encoding="utf-8").rstrip())
+        typer.echo(preset_path(name).read_text(encoding="utf-8").rstrip())
         return
     for each in preset_names():
-        first = (preset_dir() / f"{each}.yaml").read_text(encoding="utf-8").splitlines()[0]
+        first = preset_path(each).read_text(encoding="utf-8").splitlines()[0]
         typer.echo(f"{each:<24} {first.lstrip('# ')}")
 
 

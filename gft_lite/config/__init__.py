@@ -5,8 +5,6 @@ from gft_lite.config.layers import (
     load_config,
     load_preset,
     parse_override,
-    preset_dir,
-    preset_names,
 )
 from gft_lite.config.methods import (
     METHOD_CONFIGS,
@@ -20,6 +18,7 @@ from gft_lite.config.methods import (
     PsftMethod,
     SftMethod,
 )
+from gft_lite.config.presets import card_presets, preset_dir, preset_names, preset_path
 from gft_lite.config.schema import (
     EMBEDDED_MODEL,
     DataConfig,
@@ -50,10 +49,12 @@ __all__ = [
     "RunConfig",
     "SftMethod",
     "TrainConfig",
+    "card_presets",
     "config_from_dict",
     "load_config",
     "load_preset",
     "parse_override",
     "preset_dir",
     "preset_names",
+    "preset_path",
 ]
