@@ -20,13 +20,21 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from gft_lite.batching import TokenSequence, collate, micro_batches
-from gft_lite.checkpoints import load_checkpoint, save_checkpoint
+from gft_lite.batching import TokenSequence, collate
+from gft_lite.checkpoints import load_checkpoint, save_checkpoint, sizes_of
 from gft_lite.config import RunConfig
+from gft_lite.dry_step import dry_step, wanted
+from gft_lite.fitting import Fitting, held_gib
 from gft_lite.methods import METHODS, LossInputs
 from gft_lite.methods.kl import k3
 from gft_lite.models import Policy
-from gft_lite.observe import StepObserver, group_figures, group_records, token_figures
+from gft_lite.observe import (
+    StepObserver,
+    group_figures,
+    group_records,
+    rollout_figures,
+    token_figures,
+)
 from gft_lite.optimizer import learning_rate, make_optimizer
 from gft_lite.rewards import Scorer
 from gft_lite.rollout import Rollout, StepData
@@ -52,7 +60,12 @@ class Trainer:
     ) -> None:
         self.config, self.policy, self.run = config, policy, run
         self.method = METHODS[config.method.name]
-        self.rollout = Rollout(config, policy, examples, scorer, self.method.needs_old)
+        self.fitting = Fitting(
+            config.train.rollout_batch, config.train.micro_batch_tokens, self._tell
+        )
+        self.rollout = Rollout(
+            config, policy, examples, scorer, self.method.needs_old, self.fitting
+        )
         self.evaluator = evaluator
         self.accelerator = Accelerator(
             mixed_precision=_precision(policy), cpu=policy.device.type == "cpu"
@@ -65,17 +78,22 @@ class Trainer:
         self._bad_steps = 0
         self._pending: list[StepData] = []
         self._peak_gib = 0.0
+        self._told: list[Event] = []
 
     # --- the loop ---
 
     def steps(self) -> Iterator[Event]:
         """Train to the last step, yielding every event after it is in the run directory."""
         train, every = self.config.train, self.config.eval.every
+        if wanted(train.dry_step, self.policy.device):
+            dry = dry_step(self.config, self.policy, self.rollout.examples, self._gradient)
+            self.optimizer.zero_grad()
+            yield from self._say({"step": self.step, **dry, **self.fitting.sizes()})
         while self.step < train.steps:
             if self.run.stop_file.exists():
                 yield from self._stop()
                 return
-            yield self._emit(self._one_step())
+            yield from self._say(self._one_step())
             due = train.checkpoint_every and self.step % train.checkpoint_every == 0
             if (due and not self._pending) or self.step == train.steps:
                 yield self._checkpoint()
@@ -109,14 +127,8 @@ class Trainer:
             **group_figures(built.groups),
             **token_figures(traces, self.method.tau(self.config.method)),
             **update,
-            "groups": len(built.groups),
-            "degenerate_groups": built.counts.degenerate,
-            "resampled_groups": built.counts.resampled,
-            "imitated_groups": built.counts.imitated,
-            "demonstrations_too_long": built.counts.too_long,
+            **rollout_figures(built),
             "learning_rate": rate,
-            "rollout_seconds": built.rollout_seconds,
-            "scoring_seconds": built.scoring_seconds,
             "train_seconds": train_seconds,
             "seconds": seconds,
             "tokens_per_second": update["response_tokens"] / seconds,
@@ -127,16 +139,10 @@ class Trainer:
 
     def _update(self, sequences: Sequence[TokenSequence]) -> tuple[StepObserver, dict[str, float]]:
         """One optimizer step."""
-        counts = {own: _tokens(sequences, own=own) for own in (False, True)}
-        tokens = counts[False] + counts[True]
-        if not self.method.separate_means:
-            counts = dict.fromkeys(counts, tokens)
+        tokens = sum(len(s.response_ids) for s in sequences)
         always = self.method.needs_ref_kl or self.method.needs_reference(self.config.method)
         active = [s for s in sequences if s.advantage != 0 or always]
-        observer = StepObserver()
-        self.policy.train_mode()
-        for part in micro_batches(active, self.config.train.micro_batch_tokens):
-            self._backward(part, counts, observer)
+        observer = self._gradient(active, sequences)
         result = {
             "response_tokens": tokens,
             "trained_tokens": sum(len(s.response_ids) for s in active),
@@ -162,6 +168,26 @@ class Trainer:
             "grad_norm": grad_norm if finite else 0.0,
             "skipped_update": int(not finite),
         }
+
+    def _gradient(
+        self, active: Sequence[TokenSequence], counted: Sequence[TokenSequence]
+    ) -> StepObserver:
+        """The gradient of some sequences over the tokens of all that count, in batches that fit."""
+        counts = {
+            own: sum(len(s.response_ids) for s in counted if (s.source == "self") == own)
+            for own in (False, True)
+        }
+        if not self.method.separate_means:
+            counts = dict.fromkeys(counts, sum(counts.values()))
+        self.policy.train_mode()
+
+        def start() -> StepObserver:
+            self.optimizer.zero_grad()
+            return StepObserver()
+
+        return self.fitting.in_micro_batches(
+            active, start, lambda part, observer: self._backward(part, counts, observer)
+        )
 
     def _backward(
         self,
@@ -230,9 +256,20 @@ class Trainer:
         self.run.set_status("running", step=self.step, steps=self.config.train.steps)
         return event
 
+    def _tell(self, event: Event) -> None:
+        """Written down at once: the step may yet fail."""
+        self._told.append(self._emit({**event, "step": self.step + 1}))
+
+    def _say(self, event: Event) -> Iterator[Event]:
+        """What was told meanwhile, and then this."""
+        told, self._told = self._told, []
+        yield from told
+        yield self._emit(event)
+
     def _checkpoint(self) -> Event:
         folder = self.run.checkpoints_dir / f"step-{self.step:06d}"
-        save_checkpoint(folder, self.policy, self.optimizer, self.accelerator, self.step)
+        sizes = self.fitting.sizes()
+        save_checkpoint(folder, self.policy, self.optimizer, self.accelerator, self.step, sizes)
         for old in self.run.checkpoints()[: -self.config.train.keep_checkpoints]:
             shutil.rmtree(old)
         return self._emit({"type": "checkpoint", "step": self.step, "path": folder.name})
@@ -247,14 +284,10 @@ class Trainer:
     def restore(self, folder: Path) -> None:
         """Continue from a checkpoint."""
         self.step = load_checkpoint(folder, self.policy, self.optimizer, self.accelerator)
+        self.fitting.restore(sizes_of(folder))
 
     def _peak_memory(self) -> float:
-        """GiB: GPU memory torch held at most, or this process's resident set on a CPU."""
-        if self.policy.device.type == "cuda":
-            return torch.cuda.max_memory_allocated() / 2**30
-        import psutil
-
-        self._peak_gib = max(self._peak_gib, psutil.Process().memory_info().rss / 2**30)
+        self._peak_gib = max(self._peak_gib, held_gib(self.policy.device))
         return self._peak_gib
 
 
@@ -262,7 +295,3 @@ def _precision(policy: Policy) -> str:
     if policy.device.type == "cpu":
         return "no"
     return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(policy.dtype, "no")
-
-
-def _tokens(sequences: Sequence[TokenSequence], *, own: bool) -> int:
-    return sum(len(s.response_ids) for s in sequences if (s.source == "self") == own)

@@ -116,6 +116,7 @@ def _create(
 def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
     """The whole life of a run; continues from its last checkpoint where it has one."""
     from gft_lite import adapters
+    from gft_lite.fitting import check_card
     from gft_lite.models import load_policy
 
     quiet_libraries()
@@ -126,6 +127,7 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
     run.stop_file.unlink(missing_ok=True)  # a wish to the run that was
     run.set_status("running", step=begin, steps=config.train.steps)
     with prepared.scorer as scorer, _stop_on_signal(run):
+        check_card(config)
         policy = load_policy(config.model, config.lora, seed=config.train.seed)
         prepared = _within_limits(config, prepared, policy)
         yield _emit(run, _started(config, prepared, policy, resumed=bool(checkpoints)))

@@ -3,7 +3,7 @@
 forecast(config, shape_of(config.model)).verdict(card_gib)   # "fits", "tight", "does not fit"
 """
 
-from gft_lite.memory.advice import settings_that_fit, shrunk, smaller_models
+from gft_lite.memory.advice import settings_that_fit, shrunk, smaller_models, too_large
 from gft_lite.memory.forecast import CARDS_GIB, GIB, Forecast, Verdict, forecast
 from gft_lite.memory.shapes import KNOWN, Shape, known_shape, shape_from_config, shape_of
 
@@ -21,4 +21,5 @@ __all__ = [
     "shape_of",
     "shrunk",
     "smaller_models",
+    "too_large",
 ]

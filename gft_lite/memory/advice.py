@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gft_lite.config import RunConfig
-from gft_lite.memory.forecast import Device, forecast
-from gft_lite.memory.shapes import KNOWN, Shape
+from gft_lite.memory.forecast import GIB, Device, forecast
+from gft_lite.memory.shapes import KNOWN, Shape, shape_of
+from gft_lite.types import ModelError
 
 FEW_ANSWERS = 4  # sampled together; with fewer, a rollout takes too long to be of use
+FORECAST_ERROR = 0.15  # nothing is refused that may fit after all
 SMALLER = {
     "training": ("train", "micro_batch_tokens"),
     "rollout": ("train", "rollout_batch"),
@@ -30,6 +32,28 @@ def settings_that_fit(
         if forecast(fitting, shape, device=device).verdict(card_gib) == "fits":
             return changes(config, fitting)
     return None
+
+
+def too_large(config: RunConfig, card_gib: float) -> str | None:
+    """A sentence where no batch is small enough for the card; None where one may be, or where the
+    model's shape is not known."""
+    try:
+        shape = shape_of(config.model)
+    except ModelError:
+        return None
+    longest = config.data.max_prompt_tokens + config.group.max_new_tokens
+    least = _changed(config, "train", "micro_batch_tokens", longest)
+    least = _changed(_changed(least, "train", "rollout_batch", 1), "eval", "batch", 1)
+    needed = forecast(least, shape).total / GIB
+    if needed * (1 - FORECAST_ERROR) <= card_gib:
+        return None
+    sets = " ".join(f"--set {c}" for c in settings_that_fit(config, shape, card_gib) or [])
+    fitting = ", ".join(smaller_models(config, card_gib)[:3])
+    todo = sets or (f"a smaller model fits: {fitting}" if fitting else "take a smaller model")
+    return (
+        f"{config.model.name} with these settings needs {needed:.1f} GiB at the least (forecast), "
+        f"the GPU has {card_gib:.1f}: {todo} (`gft-lite estimate` shows the parts)"
+    )
 
 
 def shrunk(
