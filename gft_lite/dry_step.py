@@ -1,5 +1,5 @@
-"""A step before the first one, on the longest sequences there can be, from which nothing is learned:
-where memory does not suffice, that shows in the first minute and not after a night."""
+"""A step before the first one, on the longest sequences there can be, from which nothing is
+learned: where memory does not suffice, that shows in the first minute and not after a night."""
 
 from __future__ import annotations
 

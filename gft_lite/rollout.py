@@ -117,6 +117,5 @@ class Rollout:
             for s, row in zip(part, rows, strict=True):
                 found.append(replace(s, old_logps=tuple(row[: len(s.response_ids)])))
 
-        return sorted(
-            self.fitting.in_micro_batches(sequences, nothing, remember), key=lambda s: s.key
-        )
+        found = self.fitting.in_micro_batches(sequences, nothing, remember)
+        return sorted(found, key=lambda s: s.key)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from gft_lite.config import RunConfig, load_config
+from gft_lite.memory import forecast, shape_of
 from gft_lite.prepare import Kept, Prepared, prepare, short_enough
 from gft_lite.runs import RunDir, State, step_of
 from gft_lite.types import Example, GftError, InputError, ModelError, RunError
@@ -249,8 +250,18 @@ def _started(config: RunConfig, prepared: Prepared, policy: Any, *, resumed: boo
         "device": str(policy.device),
         "dtype": str(policy.dtype).removeprefix("torch."),
         "python": platform.python_version(),
+        "forecast": _forecast(config, policy),
         "versions": {name: _version(name) for name in LIBRARIES if _version(name)},
     }
+
+
+def _forecast(config: RunConfig, policy: Any) -> dict[str, Any] | None:
+    """To be read beside the measured peak; None where the model's shape is not known."""
+    try:
+        shape = shape_of(config.model)
+    except ModelError:
+        return None
+    return forecast(config, shape, device=policy.device.type).to_dict()
 
 
 def _within_limits(config: RunConfig, prepared: Prepared, policy: Any) -> Prepared:

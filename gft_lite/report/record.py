@@ -33,6 +33,7 @@ class Record:
     starts: tuple[Event, ...]
     steps: tuple[Event, ...]
     evals: tuple[Event, ...]
+    out_of_memory: tuple[Event, ...] = ()
 
     @property
     def state(self) -> str:
@@ -86,6 +87,7 @@ def read_record(run: RunDir) -> Record:
         starts=tuple(e for e in events if e["type"] == "started"),
         steps=tuple(_with_shares([e for e in events if e["type"] == "step"], config)),
         evals=tuple(evals[step] for step in sorted(evals)),
+        out_of_memory=tuple(e for e in events if e["type"] == "out_of_memory"),
     )
 
 
