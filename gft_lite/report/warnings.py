@@ -142,8 +142,8 @@ def _running_wild(record: Record) -> str:
     if after <= ENTROPY_RISE * before or statistics.fmean(cut[-third:]) <= MANY_TRUNCATED:
         return ""
     return (
-        f"Entropy rose from {before:.2f} to {after:.2f} nats per token while answers hit the length "
-        "limit: the model is losing its language. Lower train.learning_rate and start again."
+        f"Entropy rose from {before:.2f} to {after:.2f} nats per token while answers hit the "
+        "length limit: the model is losing its language. Lower train.learning_rate, start again."
     )
 
 
