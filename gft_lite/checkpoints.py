@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,12 @@ from gft_lite.runs import step_of
 
 
 def save_checkpoint(
-    folder: Path, policy: Policy, optimizer: Any, accelerator: Accelerator, step: int
+    folder: Path,
+    policy: Policy,
+    optimizer: Any,
+    accelerator: Accelerator,
+    step: int,
+    sizes: Mapping[str, int],
 ) -> None:
     """Write a checkpoint aside and rename it, so that a killed run never leaves half of one."""
     aside = folder.with_name(f".{folder.name}.tmp")
@@ -30,7 +36,8 @@ def save_checkpoint(
         },
         aside / "optimizer.pt",
     )
-    (aside / "state.json").write_text(json.dumps({"step": step}), encoding="utf-8")
+    state = json.dumps({"step": step, "sizes": dict(sizes)})
+    (aside / "state.json").write_text(state, encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
 
@@ -47,3 +54,9 @@ def load_checkpoint(folder: Path, policy: Policy, optimizer: Any, accelerator: A
     if accelerator.scaler is not None and state["scaler"]:
         accelerator.scaler.load_state_dict(state["scaler"])
     return step_of(folder)
+
+
+def sizes_of(folder: Path) -> dict[str, int]:
+    """The batch sizes a checkpoint's run had found to fit."""
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    return dict(state.get("sizes", {}))

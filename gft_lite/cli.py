@@ -13,9 +13,10 @@ from typing import Annotated, Any
 
 import typer
 
-from gft_lite import __version__, cli_adapters, cli_distill, cli_eval, cli_methods
+from gft_lite import __version__, cli_adapters, cli_distill, cli_estimate, cli_eval, cli_methods
 from gft_lite.cli_data import JsonOption, MapOption, data_app, parse_map
-from gft_lite.cli_methods import SetOption, SkipOption
+from gft_lite.cli_estimate import PresetOption, SetOption
+from gft_lite.cli_eval import SkipOption
 from gft_lite.types import GftError, InputError, RunError
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.command("compare-methods")(cli_methods.compare_methods)
 data_app.command("distill")(cli_distill.distill)
 app.add_typer(data_app, name="data")
 app.command("eval")(cli_eval.eval_)
+app.command()(cli_estimate.estimate)
 for command in (cli_adapters.compare, cli_adapters.export, cli_adapters.mix):
     app.command()(command)
 runs_app = typer.Typer(help="List, show and stop runs.", no_args_is_help=True)
@@ -54,7 +56,7 @@ def _root(
 @app.command()
 def train(
     run: Annotated[Path | None, typer.Argument(help="YAML file of settings.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Preset name (`gft-lite presets`).")] = None,
+    preset: PresetOption = None,
     data: Annotated[str | None, typer.Option(help="Training file; sets data.path.")] = None,
     out: Annotated[Path | None, typer.Option(help="New folder for the run.")] = None,
     reward_file: Annotated[
@@ -104,14 +106,13 @@ def presets(
     name: Annotated[str | None, typer.Argument(help="Show this preset.")] = None,
 ) -> None:
     """List presets, or print one."""
-    from gft_lite.config import load_preset, preset_dir, preset_names
+    from gft_lite.config import preset_names, preset_path
 
     if name:
-        load_preset(name)
-        typer.echo((preset_dir() / f"{name}.yaml").read_text(encoding="utf-8").rstrip())
+        typer.echo(preset_path(name).read_text(encoding="utf-8").rstrip())
         return
     for each in preset_names():
-        first = (preset_dir() / f"{each}.yaml").read_text(encoding="utf-8").splitlines()[0]
+        first = preset_path(each).read_text(encoding="utf-8").splitlines()[0]
         typer.echo(f"{each:<24} {first.lstrip('# ')}")
 
 

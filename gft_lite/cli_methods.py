@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gft_lite.cli_data import JsonOption, MapOption, parse_map
+from gft_lite.cli_estimate import PresetOption, SetOption
+from gft_lite.cli_eval import SkipOption
 from gft_lite.types import ConfigError
 
 if TYPE_CHECKING:
     from gft_lite.config import RunConfig
     from gft_lite.contest import Contest, Entry
 
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="A.B=C", help="Change one setting; may be repeated."),
-]
-SkipOption = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop rows that cannot be used.")]
 DEFAULT_PRESET = "tiny-cpu"  # where neither a preset nor a model is named
 CURVE_POINTS = 4
 LEAD = (
@@ -68,7 +65,7 @@ def compare_methods(
     ] = None,
     retention: Annotated[str | None, typer.Option(help="File of an old skill.")] = None,
     model: Annotated[str | None, typer.Option(help="Model name or folder.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Preset name (`gft-lite presets`).")] = None,
+    preset: PresetOption = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps of each.")] = None,
     token_budget: Annotated[
         int | None, typer.Option(min=1, help="End each after so many trained response tokens.")
@@ -95,7 +92,7 @@ def compare_methods(
     from gft_lite.contest import run_contest
     from gft_lite.report import METHODS_DOCUMENT
 
-    chosen = preset or (None if model else DEFAULT_PRESET)
+    chosen = preset or (None if model else [DEFAULT_PRESET])
     said: dict[str, Any] = {
         "data.path": data,
         "data.eval_path": eval_,

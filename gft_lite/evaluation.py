@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from gft_lite.batching import TokenSequence, collate, micro_batches
+from gft_lite.fitting import generate_in_batches
 from gft_lite.models import Generated, Policy, Sampling
 from gft_lite.rewards import Scorer, target_of
 from gft_lite.significance import Interval, bootstrap, pass_at_k, powers_of_two
@@ -140,14 +141,15 @@ def evaluate(
     policy.sample_mode()
     prompts = [policy.chat.prompt_ids(e.prompt) for e in examples]
     targets = [target_of(e) for e in examples]
-    greedy = policy.generate(prompts, Sampling(max_new_tokens, temperature=0.0), batch)
+    greedy = generate_in_batches(policy, prompts, Sampling(max_new_tokens, temperature=0.0), batch)
     scores = scorer.score([(g.text, t) for g, t in zip(greedy, targets, strict=True)])
     drawn: list[Generated] = []
     marks: list[Score] = []
     if drawn_each:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            drawn = policy.generate(
+            drawn = generate_in_batches(
+                policy,
                 [ids for ids in prompts for _ in range(drawn_each)],
                 Sampling(max_new_tokens, temperature=temperature),
                 batch,
@@ -220,7 +222,7 @@ def base_answers(
     policy.sample_mode()
     with policy.reference(), torch.random.fork_rng():
         torch.manual_seed(seed)
-        drawn = policy.generate(prompts, Sampling(max_new_tokens), batch)
+        drawn = generate_in_batches(policy, prompts, Sampling(max_new_tokens), batch)
     return [TokenSequence(p, g.token_ids) for p, g in zip(prompts, drawn, strict=True)]
 
 

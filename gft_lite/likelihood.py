@@ -19,7 +19,9 @@ MICRO_BATCH_TOKENS = 16384
 
 
 @torch.no_grad()
-def mean_logps(policy: Policy, example: Example, texts: Sequence[str]) -> list[float]:
+def mean_logps(
+    policy: Policy, example: Example, texts: Sequence[str], max_tokens: int = MICRO_BATCH_TOKENS
+) -> list[float]:
     """Nats a token of each response, −inf where it does not fit into the model's window."""
     policy.sample_mode()
     prompt = policy.chat.prompt_ids(example.prompt)
@@ -30,7 +32,7 @@ def mean_logps(policy: Policy, example: Example, texts: Sequence[str]) -> list[f
         if len(prompt) + len(response) <= policy.max_length
     ]
     found = [float("-inf")] * len(texts)
-    for part in micro_batches(sequences, MICRO_BATCH_TOKENS):
+    for part in micro_batches(sequences, max_tokens):
         batch = collate(part, policy.tokenizer.pad_token_id).to(policy.device)
         logps = policy.token_logps(batch).logps  # (B, T), zero outside the mask
         means = logps.double().sum(dim=1) / batch.mask.sum(dim=1)  # (B,)
@@ -39,10 +41,16 @@ def mean_logps(policy: Policy, example: Example, texts: Sequence[str]) -> list[f
     return found
 
 
-def likeliest(policy: Policy, example: Example, texts: Sequence[str], keep: int) -> list[str]:
+def likeliest(
+    policy: Policy,
+    example: Example,
+    texts: Sequence[str],
+    keep: int,
+    max_tokens: int = MICRO_BATCH_TOKENS,
+) -> list[str]:
     """The `keep` responses that fit best, best first; ties keep their order."""
     if len(texts) <= keep:
         return list(texts)
-    means = mean_logps(policy, example, texts)
+    means = mean_logps(policy, example, texts, max_tokens)
     order = sorted(range(len(texts)), key=lambda place: -means[place])
     return [texts[place] for place in order[:keep]]

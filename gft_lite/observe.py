@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gft_lite.batching import TokenBatch, TokenSequence
+from gft_lite.groups import BuiltGroups
 from gft_lite.types import SOURCES, Group
 
 
@@ -113,6 +114,19 @@ def group_figures(groups: Sequence[Group]) -> dict[str, float]:
         out["timeouts"] = sum(s.verdict == "timeout" for _, s in pairs)
         out["reward_errors"] = sum(s.verdict == "error" for _, s in pairs)
     return out
+
+
+def rollout_figures(built: BuiltGroups) -> dict[str, float]:
+    """Counts of the groups of one step, and the seconds their rollout took."""
+    return {
+        "groups": len(built.groups),
+        "degenerate_groups": built.counts.degenerate,
+        "resampled_groups": built.counts.resampled,
+        "imitated_groups": built.counts.imitated,
+        "demonstrations_too_long": built.counts.too_long,
+        "rollout_seconds": built.rollout_seconds,
+        "scoring_seconds": built.scoring_seconds,
+    }
 
 
 def group_records(

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from gft_lite.batching import TokenSequence, collate, micro_batches
+from gft_lite.batching import TokenSequence, collate
 from gft_lite.config import RunConfig
+from gft_lite.fitting import Fitting
 from gft_lite.groups import BuiltGroups, build_groups
 from gft_lite.likelihood import likeliest
 from gft_lite.models import Policy, Sampling
@@ -38,6 +39,7 @@ class Rollout:
     examples: Sequence[Example]
     scorer: Scorer | None
     remember_old: bool
+    fitting: Fitting
 
     def draw(self, step: int) -> list[StepData]:
         """The data of `updates_per_rollout` steps, from a 0-based step on."""
@@ -74,13 +76,13 @@ class Rollout:
         group, chat = self.config.group, self.policy.chat
         prompts = [chat.prompt_ids(e.prompt) for e in examples for _ in range(n)]
         sampling = Sampling(group.max_new_tokens, group.temperature, group.top_p, group.top_k)
-        answers = self.policy.generate(prompts, sampling, self.config.train.rollout_batch)
+        answers = self.fitting.generate(self.policy, prompts, sampling)
         responses = [Response(a.text, "self", a.token_ids, a.finished) for a in answers]
         return [responses[i : i + n] for i in range(0, len(responses), n)]
 
     def _likeliest(self, example: Example, texts: list[str], keep: int) -> list[str]:
         with self.policy.reference():
-            return likeliest(self.policy, example, texts, keep)
+            return likeliest(self.policy, example, texts, keep, self.fitting.micro_batch_tokens)
 
     def _fits(self, text: str) -> bool:
         ids = self.policy.chat.response_ids(Response(text, "expert"))
@@ -105,10 +107,15 @@ class Rollout:
     @torch.no_grad()
     def _with_old_logps(self, sequences: list[TokenSequence]) -> list[TokenSequence]:
         """Remember what the sampling policy thought, before the first update changes it."""
-        found = []
-        for part in micro_batches(sequences, self.config.train.micro_batch_tokens):
+
+        def nothing() -> list[TokenSequence]:
+            return []
+
+        def remember(part: list[TokenSequence], found: list[TokenSequence]) -> None:
             batch = collate(part, self.policy.tokenizer.pad_token_id)
             rows = self.policy.token_logps(batch).logps.cpu().tolist()
             for s, row in zip(part, rows, strict=True):
                 found.append(replace(s, old_logps=tuple(row[: len(s.response_ids)])))
+
+        found = self.fitting.in_micro_batches(sequences, nothing, remember)
         return sorted(found, key=lambda s: s.key)

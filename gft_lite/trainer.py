@@ -19,17 +19,23 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
-from gft_lite.batching import TokenSequence, collate, micro_batches
-from gft_lite.checkpoints import load_checkpoint, save_checkpoint
+from gft_lite.batching import TokenSequence
+from gft_lite.checkpoints import load_checkpoint, save_checkpoint, sizes_of
 from gft_lite.config import RunConfig
-from gft_lite.methods import METHODS, LossInputs
-from gft_lite.methods.kl import k3
+from gft_lite.dry_step import dry_step, wanted
+from gft_lite.fitting import Fitting, held_gib
+from gft_lite.gradient import add_gradient
+from gft_lite.methods import METHODS
 from gft_lite.models import Policy
-from gft_lite.models.logps import one_pass
 from gft_lite.models.precision import mixed_precision
-from gft_lite.observe import StepObserver, group_figures, group_records, token_figures
+from gft_lite.observe import (
+    StepObserver,
+    group_figures,
+    group_records,
+    rollout_figures,
+    token_figures,
+)
 from gft_lite.optimizer import learning_rate, make_optimizer
 from gft_lite.rewards import Scorer
 from gft_lite.rollout import Rollout, StepData
@@ -55,7 +61,12 @@ class Trainer:
     ) -> None:
         self.config, self.policy, self.run = config, policy, run
         self.method = METHODS[config.method.name]
-        self.rollout = Rollout(config, policy, examples, scorer, self.method.needs_old)
+        self.fitting = Fitting(
+            config.train.rollout_batch, config.train.micro_batch_tokens, self._tell
+        )
+        self.rollout = Rollout(
+            config, policy, examples, scorer, self.method.needs_old, self.fitting
+        )
         self.evaluator = evaluator
         self.accelerator = Accelerator(
             mixed_precision=mixed_precision(policy.device.type, policy.dtype),
@@ -72,17 +83,22 @@ class Trainer:
         self._trained_tokens = 0
         if policy.device.type == "cuda":  # the peak of this run, not of one before it
             torch.cuda.reset_peak_memory_stats()
+        self._told: list[Event] = []
 
     # --- the loop ---
 
     def steps(self) -> Iterator[Event]:
         """Train to the last step, yielding every event after it is in the run directory."""
         train, every = self.config.train, self.config.eval.every
+        if wanted(train.dry_step, self.policy.device):
+            dry = dry_step(self.config, self.policy, self.rollout.examples, self._gradient)
+            self.optimizer.zero_grad()
+            yield from self._say({"step": self.step, **dry, **self.fitting.sizes()})
         while not self._done():
             if self.run.stop_file.exists():
                 yield from self._stop()
                 return
-            yield self._emit(self._one_step())
+            yield from self._say(self._one_step())
             due = train.checkpoint_every and self.step % train.checkpoint_every == 0
             if (due and not self._pending) or self._done():
                 yield self._checkpoint()
@@ -122,14 +138,8 @@ class Trainer:
             **group_figures(built.groups),
             **token_figures(traces, self.method.tau(self.config.method)),
             **update,
-            "groups": len(built.groups),
-            "degenerate_groups": built.counts.degenerate,
-            "resampled_groups": built.counts.resampled,
-            "imitated_groups": built.counts.imitated,
-            "demonstrations_too_long": built.counts.too_long,
+            **rollout_figures(built),
             "learning_rate": rate,
-            "rollout_seconds": built.rollout_seconds,
-            "scoring_seconds": built.scoring_seconds,
             "train_seconds": train_seconds,
             "seconds": seconds,
             "tokens_per_second": update["response_tokens"] / seconds,
@@ -140,16 +150,10 @@ class Trainer:
 
     def _update(self, sequences: Sequence[TokenSequence]) -> tuple[StepObserver, dict[str, float]]:
         """One optimizer step."""
-        counts = {own: _tokens(sequences, own=own) for own in (False, True)}
-        tokens = counts[False] + counts[True]
-        if not self.method.separate_means:
-            counts = dict.fromkeys(counts, tokens)
+        tokens = sum(len(s.response_ids) for s in sequences)
         always = self.method.needs_ref_kl or self.method.needs_reference(self.config.method)
         active = [s for s in sequences if s.advantage != 0 or always]
-        observer = StepObserver()
-        self.policy.train_mode()
-        for part in micro_batches(active, self.config.train.micro_batch_tokens):
-            self._backward(part, counts, observer)
+        observer = self._gradient(active, sequences)
         result = {
             "response_tokens": tokens,
             "trained_tokens": sum(len(s.response_ids) for s in active),
@@ -176,71 +180,36 @@ class Trainer:
             "skipped_update": int(not finite),
         }
 
-    def _backward(
-        self,
-        part: Sequence[TokenSequence],
-        counts: Mapping[bool, int],
-        observer: StepObserver,
-    ) -> None:
-        """Add one micro-batch's share of the gradient.
-
-        The method is differentiated with respect to the log-probs alone (`one_pass`); what flows
-        into the model is that slope. So the weight each token got is known, and stored, for every
-        method.
-
-        Args:
-            part: the micro-batch.
-            counts: number of tokens to divide by, of self answers (True) and of demonstrations.
-            observer: told what was measured.
-        """
-        method, policy = self.method, self.policy
-        with_reference = method.needs_reference(self.config.method)
-        batch = collate(part, policy.tokenizer.pad_token_id).to(policy.device)
-        ref_logps = ref_states = None
-        if with_reference or method.needs_ref_kl or self._logs_kl(part):
-            with policy.reference(), self.accelerator.autocast():
-                if method.needs_ref_kl:
-                    ref_states = policy.response_states(batch)
-                else:
-                    ref_logps = policy.token_logps(batch).logps
-        with self.accelerator.autocast():
-            states = policy.response_states(batch)
-        own = batch.own.unsqueeze(-1)
-        share = batch.flat(1 / torch.where(own, counts[True], counts[False]))
-        scaler = self.accelerator.scaler
-        known = {
-            "advantages": batch.advantages.unsqueeze(-1),
-            "own": own,
-            "ref_logps": ref_logps if with_reference else None,
-            "old_logps": batch.old_logps,
+    def _gradient(
+        self, active: Sequence[TokenSequence], counted: Sequence[TokenSequence]
+    ) -> StepObserver:
+        """The gradient of some sequences over the tokens of all that count, in batches that fit."""
+        counts = {
+            own: sum(len(s.response_ids) for s in counted if (s.source == "self") == own)
+            for own in (False, True)
         }
-        flat = {name: batch.flat(values) for name, values in known.items() if values is not None}
+        if not self.method.separate_means:
+            counts = dict.fromkeys(counts, sum(counts.values()))
+        self.policy.train_mode()
 
-        def loss(rows: slice, logps: Tensor, ref_kl: Tensor | None) -> Tensor:
-            inputs = {name: values[rows] for name, values in flat.items()}
-            progress = self.step / max(1, self.config.train.steps - 1)
-            inputs_of_rows = LossInputs(logps, ref_kl=ref_kl, progress=progress, **inputs)
-            return method.loss(self.config.method, inputs_of_rows)
+        def start() -> StepObserver:
+            self.optimizer.zero_grad()
+            return StepObserver()
 
-        found = one_pass(
-            states,
-            batch.flat(batch.targets),
-            policy.logits,
-            policy.vocab_size,
-            loss,
-            share if scaler is None else scaler.scale(share),
-            ref_states=ref_states,
-        )
-        states.backward(found.hidden_grad)
-        logps = batch.padded(found.logps)
-        observer.add(
-            batch,
-            logps=logps,
-            entropy=batch.padded(found.entropy),
-            slope=batch.padded(found.slope),
-            loss=(found.loss * share).sum(),
-            kl=k3(logps, ref_logps) if ref_logps is not None else None,
-        )
+        def add(part: Sequence[TokenSequence], observer: StepObserver) -> None:
+            add_gradient(
+                part,
+                counts,
+                observer,
+                policy=self.policy,
+                accelerator=self.accelerator,
+                method=self.method,
+                options=self.config.method,
+                progress=self.step / max(1, self.config.train.steps - 1),
+                log_kl=self._logs_kl(part),
+            )
+
+        return self.fitting.in_micro_batches(active, start, add)
 
     def _logs_kl(self, part: Sequence[TokenSequence]) -> bool:
         every = self.config.train.log_kl_every
@@ -254,9 +223,20 @@ class Trainer:
         self.run.set_status("running", step=self.step, steps=self.config.train.steps)
         return event
 
+    def _tell(self, event: Event) -> None:
+        """Written down at once: the step may yet fail."""
+        self._told.append(self._emit({**event, "step": self.step + 1}))
+
+    def _say(self, event: Event) -> Iterator[Event]:
+        """What was told meanwhile, and then this."""
+        told, self._told = self._told, []
+        yield from told
+        yield self._emit(event)
+
     def _checkpoint(self) -> Event:
         folder = self.run.checkpoints_dir / f"step-{self.step:06d}"
-        save_checkpoint(folder, self.policy, self.optimizer, self.accelerator, self.step)
+        sizes = self.fitting.sizes()
+        save_checkpoint(folder, self.policy, self.optimizer, self.accelerator, self.step, sizes)
         for old in self.run.checkpoints()[: -self.config.train.keep_checkpoints]:
             shutil.rmtree(old)
         return self._emit({"type": "checkpoint", "step": self.step, "path": folder.name})
@@ -272,16 +252,8 @@ class Trainer:
         """Continue from a checkpoint."""
         self.step = load_checkpoint(folder, self.policy, self.optimizer, self.accelerator)
         self._trained_tokens = sum(int(e["trained_tokens"]) for e in self.run.events("step"))
+        self.fitting.restore(sizes_of(folder))
 
     def _peak_memory(self) -> float:
-        """GiB: GPU memory torch held at most, or this process's resident set on a CPU."""
-        if self.policy.device.type == "cuda":
-            return torch.cuda.max_memory_allocated() / 2**30
-        import psutil
-
-        self._peak_gib = max(self._peak_gib, psutil.Process().memory_info().rss / 2**30)
+        self._peak_gib = max(self._peak_gib, held_gib(self.policy.device))
         return self._peak_gib
-
-
-def _tokens(sequences: Sequence[TokenSequence], *, own: bool) -> int:
-    return sum(len(s.response_ids) for s in sequences if (s.source == "self") == own)

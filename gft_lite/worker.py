@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from gft_lite.config import RunConfig, load_config
+from gft_lite.memory import forecast, shape_of
 from gft_lite.pipeline import check_stages, run_stages
 from gft_lite.prepare import Kept, Prepared, prepare, short_enough
 from gft_lite.runs import RunDir, State, step_of
@@ -137,6 +138,7 @@ def _events(
 def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
     """The whole life of a run; continues from its last checkpoint where it has one."""
     from gft_lite import adapters
+    from gft_lite.fitting import check_card
     from gft_lite.models import load_policy
 
     quiet_libraries()
@@ -147,6 +149,7 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
     run.stop_file.unlink(missing_ok=True)  # a wish to the run that was
     run.set_status("running", step=begin, steps=config.train.steps)
     with prepared.scorer as scorer, _stop_on_signal(run):
+        check_card(config)
         policy = load_policy(
             config.model,
             config.lora,
@@ -272,8 +275,18 @@ def _started(config: RunConfig, prepared: Prepared, policy: Any, *, resumed: boo
         "device": str(policy.device),
         "dtype": str(policy.dtype).removeprefix("torch."),
         "python": platform.python_version(),
+        "forecast": _forecast(config, policy),
         "versions": {name: _version(name) for name in LIBRARIES if _version(name)},
     }
+
+
+def _forecast(config: RunConfig, policy: Any) -> dict[str, Any] | None:
+    """To be read beside the measured peak; None where the model's shape is not known."""
+    try:
+        shape = shape_of(config.model)
+    except ModelError:
+        return None
+    return forecast(config, shape, device=policy.device.type).to_dict()
 
 
 def _within_limits(config: RunConfig, prepared: Prepared, policy: Any) -> Prepared:

@@ -7,6 +7,8 @@ import zipfile
 
 NEEDED = (
     "gft_lite/presets/tiny-cpu.yaml",
+    "gft_lite/presets/cards/8gb.yaml",
+    "gft_lite/presets/models/qwen2.5-1.5b.yaml",
     "gft_lite/assets/tiny_base/model.safetensors",
     "gft_lite/assets/tiny_base/tokenizer.json",
     "gft_lite/assets/target_train.jsonl",

@@ -56,6 +56,16 @@ def test_a_file_may_name_its_preset_and_the_command_line_another(tmp_path: Path)
     assert load_config(unknown, preset="tiny-cpu") == load_config(preset="tiny-cpu")
 
 
+def test_a_card_and_a_model_go_together_in_any_order(tmp_path: Path) -> None:
+    config = load_config(preset=["qwen3-1.7b", "8gb"])
+    assert config == load_config(preset=["8gb", "qwen3-1.7b"])
+    assert config.model.name == "Qwen/Qwen3-1.7B", "the model's, not the card's"
+    assert config.model.load_in_4bit and config.train.rollout_batch == 16, "the card's"
+    assert load_config(written(tmp_path, "preset: [8gb, qwen3-1.7b]\n")) == config
+    with pytest.raises(ConfigError, match="6gb and 8gb are both for a card; name one"):
+        load_config(preset=["6gb", "8gb"])
+
+
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
     assert load_config(written(tmp_path, "# nothing\n")) == RunConfig()
 
@@ -216,7 +226,8 @@ def test_every_mistake_is_named_at_once() -> None:
         (b"a\x01b", ": not valid YAML"),
         ("trian: {steps: 3}\n", ": unknown key 'trian'; did you mean 'train'?"),
         ("3: 4\n", ": 3: keys should be strings"),
-        ("preset: [tiny-cpu]\n", "unknown preset ['tiny-cpu'] (known: tiny-cpu"),
+        ("preset: [tiny-cpus]\n", "unknown preset 'tiny-cpus'; did you mean 'tiny-cpu'?"),
+        ("preset: {tiny-cpu: 1}\n", "unknown preset {'tiny-cpu': 1}; did you mean 'tiny-cpu'?"),
     ],
 )
 def test_files_that_cannot_be_used(tmp_path: Path, text: str | bytes, sentence: str) -> None:

@@ -15,7 +15,14 @@ import pytest
 import yaml
 
 import gft_lite
-from gft_lite.config import RunConfig, load_config, preset_dir, preset_names
+from gft_lite.config import (
+    RunConfig,
+    card_presets,
+    load_config,
+    load_preset,
+    preset_names,
+    preset_path,
+)
 
 PACKAGE = Path(gft_lite.__file__).parent
 COMMAND = Path(sys.executable).with_name("gft-lite")
@@ -36,7 +43,7 @@ ROOMS: dict[str, set[str]] = {
     "groups": set(),
     "prepare": set(),
     "held_out": set(),
-    "memory": set(),
+    "memory": {"huggingface_hub"},
     "batching": {"torch"},
     "preview": set(),
     "methods": {"torch"},
@@ -47,8 +54,11 @@ ROOMS: dict[str, set[str]] = {
     "optimizer": {"torch", "bitsandbytes"},
     "checkpoints": {"torch", "accelerate"},
     "likelihood": {"torch"},
+    "gradient": {"torch", "accelerate"},
+    "fitting": {"torch", "psutil"},
+    "dry_step": {"torch"},
     "rollout": {"torch"},
-    "trainer": {"torch", "accelerate", "psutil"},
+    "trainer": {"torch", "accelerate"},
     "distill": {"torch"},
     "evaluation": {"torch"},
     "forgetting": set(),
@@ -177,7 +187,7 @@ def test_no_reason_outlives_its_file() -> None:
 @pytest.mark.parametrize(
     "module",
     "gft_lite gft_lite.config gft_lite.data gft_lite.rewards gft_lite.runs gft_lite.groups "
-    "gft_lite.prepare gft_lite.worker gft_lite.report gft_lite.cli".split(),
+    "gft_lite.prepare gft_lite.memory gft_lite.worker gft_lite.report gft_lite.cli".split(),
 )
 def test_importing_this_loads_nothing_heavy(module: str) -> None:
     heavy = "{'torch', 'transformers', 'datasets', 'pyarrow', 'sympy', 'gradio', 'accelerate'}"
@@ -201,7 +211,7 @@ def test_help_is_there_in_a_second_and_names_every_command() -> None:
         )
     assert min(took) < 1.0
     listed = {line.split()[0] for line in ran.stdout.split("Commands:")[1].splitlines() if line}
-    assert listed >= set("demo data train resume eval presets runs report".split())
+    assert listed >= set("demo data train resume eval estimate presets runs report".split())
 
 
 @pytest.mark.parametrize(
@@ -239,7 +249,12 @@ def test_names_that_the_design_promises(module: str, name: str) -> None:
 
 # --- presets ---
 
-PRESETS = ["tiny-cpu"]
+CARDS = "6gb 8gb 12gb 16gb 24gb".split()
+MODELS = (
+    "gemma-3-1b gemma-3-4b llama-3.2-1b llama-3.2-3b qwen2.5-0.5b qwen2.5-1.5b qwen2.5-3b "
+    "qwen2.5-7b qwen3-0.6b qwen3-1.7b qwen3-4b qwen3-8b smollm3-3b"
+).split()
+PRESETS = [*CARDS, *MODELS, "paper-math-1.5b", "tiny-cpu"]
 # Equal to the schema's default and written down all the same: what a preset is about.
 SAID_ON_PURPOSE = {"model.name", "data.path", "method.name", "method.tau", "group.expert"} | {
     "train.steps",
@@ -257,19 +272,28 @@ def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def test_presets_are_those_we_know() -> None:
-    assert preset_names() == PRESETS
+    assert preset_names() == PRESETS and len(PRESETS) == 20
+    assert card_presets() == CARDS
+
+
+def test_a_card_says_how_and_a_model_says_what() -> None:
+    """Only the model's name may be in both: then any card goes with any model."""
+    for card in CARDS:
+        for model in MODELS:
+            shared = leaves(load_preset(card)).keys() & leaves(load_preset(model)).keys()
+            assert shared == {"model.name"}, (card, model)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_valid_and_says_what_it_is_for(name: str) -> None:
     load_config(preset=name)
-    first = (preset_dir() / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
+    first = preset_path(name).read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("# ") and len(first) > 20
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_hold_differences_only(name: str) -> None:
-    written = leaves(yaml.safe_load((preset_dir() / f"{name}.yaml").read_text(encoding="utf-8")))
+    written = leaves(yaml.safe_load(preset_path(name).read_text(encoding="utf-8")))
     default = leaves(RunConfig().to_dict())
     repeated = {key for key, value in written.items() if default.get(key) == value}
     assert repeated <= SAID_ON_PURPOSE, f"{repeated} are the defaults already"

@@ -33,9 +33,11 @@ def make_trainer(config: RunConfig, path: Path, policy: Policy | None = None) ->
     return Trainer(config, policy, prepared.examples, scorer, run)
 
 
-def gradient_of_a_step(config: RunConfig, path: Path) -> tuple[Tensor, Trainer]:
+def gradient_of_a_step(
+    config: RunConfig, path: Path, policy: Policy | None = None
+) -> tuple[Tensor, Trainer]:
     """The gradient of the first step, caught before the optimizer uses it."""
-    trainer = make_trainer(config, path)
+    trainer = make_trainer(config, path, policy)
     torch.manual_seed(5)
     with torch.no_grad():
         for p in trainer.parameters:

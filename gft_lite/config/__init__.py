@@ -7,8 +7,6 @@ from gft_lite.config.layers import (
     load_preset,
     nearest,
     parse_override,
-    preset_dir,
-    preset_names,
 )
 from gft_lite.config.methods import (
     METHOD_CONFIGS,
@@ -22,6 +20,7 @@ from gft_lite.config.methods import (
     PsftMethod,
     SftMethod,
 )
+from gft_lite.config.presets import card_presets, preset_dir, preset_names, preset_path
 from gft_lite.config.schema import (
     EMBEDDED_MODEL,
     DataConfig,
@@ -54,6 +53,7 @@ __all__ = [
     "SftMethod",
     "Stage",
     "TrainConfig",
+    "card_presets",
     "changed",
     "config_from_dict",
     "load_config",
@@ -63,6 +63,7 @@ __all__ = [
     "parse_override",
     "preset_dir",
     "preset_names",
+    "preset_path",
     "stages_of",
     "total_steps",
 ]

@@ -1,14 +1,13 @@
 """How a run's configuration is put together.
 
-Layers, later ones win: schema defaults ← preset ← YAML file ← `--set a.b=c`. Unknown keys are
+Layers, later ones win: schema defaults ← presets ← YAML file ← `--set a.b=c`. Unknown keys are
 errors that name the nearest known key. Presets and files hold differences only.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin
@@ -18,22 +17,11 @@ from pydantic import BaseModel, ValidationError
 
 from gft_lite.assets import PREFIX
 from gft_lite.config.methods import METHOD_CONFIGS
+from gft_lite.config.presets import laid, nearest, preset_path
 from gft_lite.config.schema import RunConfig
 from gft_lite.types import ConfigError
 
-PACKAGE = Path(__file__).parent.parent
 DEFAULT_METHOD = RunConfig().method.name
-
-
-def preset_dir() -> Path:
-    """Where presets lie: inside an installed wheel, or beside the package in a checkout."""
-    inside = PACKAGE / "presets"
-    return inside if inside.is_dir() else PACKAGE.parent / "presets"
-
-
-def preset_names() -> list[str]:
-    """Names of all presets, sorted."""
-    return sorted(path.stem for path in preset_dir().glob("*.yaml"))
 
 
 def load_preset(name: str) -> dict[str, Any]:
@@ -42,24 +30,20 @@ def load_preset(name: str) -> dict[str, Any]:
     Raises:
         ConfigError: no such preset.
     """
-    if name not in preset_names():
-        raise ConfigError(
-            f"unknown preset {name!r}{nearest(name, preset_names())}; `gft-lite presets` lists them"
-        )
-    return _read_yaml(preset_dir() / f"{name}.yaml")
+    return _read_yaml(preset_path(name))
 
 
 def load_config(
     path: str | os.PathLike[str] | None = None,
     *,
-    preset: str | None = None,
+    preset: str | Sequence[str] | None = None,
     overrides: Iterable[str] = (),
 ) -> RunConfig:
     """Build the resolved configuration from its layers.
 
     Args:
-        path: a YAML file of differences; it may name a `preset:` itself.
-        preset: a preset name.
+        path: a YAML file of differences; it may name a `preset:` itself, or a list of them.
+        preset: names in place of those of the file: a card, a model, a whole run.
         overrides: `a.b=c` strings, values read as YAML.
 
     Raises:
@@ -67,13 +51,14 @@ def load_config(
     """
     from_file = _read_yaml(Path(path)) if path is not None else {}
     named = from_file.pop("preset", None)
-    preset = preset or named
-    layers = [load_preset(preset)] if preset else []
+    names = _listed(preset or named)
+    layers = [load_preset(name) for name in laid(names)]
     layers += [from_file, *(parse_override(text) for text in overrides)]
     merged: dict[str, Any] = {}
     for layer in layers:
         merged = _merge(merged, layer)
-    where = str(path) if path is not None else (f"preset {preset}" if preset else "configuration")
+    shown = f"preset {' + '.join(names)}" if names else "configuration"
+    where = str(path) if path is not None else shown
     return config_from_dict(merged, where=where)
 
 
@@ -128,6 +113,12 @@ def parse_override(text: str) -> dict[str, Any]:
     for part in reversed(parts):
         value = {part: value}
     return value
+
+
+def _listed(presets: object) -> list[Any]:
+    if not presets:
+        return []
+    return list(presets) if isinstance(presets, list | tuple) else [presets]
 
 
 def _merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
@@ -270,9 +261,3 @@ def _known_keys(loc: tuple[Any, ...]) -> list[str]:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             model = annotation
     return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown word: the known one that is meant, or all of them."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})"

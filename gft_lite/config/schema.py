@@ -131,7 +131,10 @@ class TrainConfig(Section):
     micro_batch_tokens: int = Field(16384, ge=16)
     """Most tokens, padding included, in one forward pass. Changes memory, not gradients."""
     rollout_batch: int = Field(64, ge=1)
-    """Most answers sampled at once."""
+    """Most answers sampled at once. Changes memory, and which answers are drawn, not their kind."""
+    dry_step: Literal["auto"] | bool = "auto"
+    """Before the first step, run the longest example forward and backward without learning from it,
+    so that memory runs out in the first minute or not at all: true, false, or auto (on a GPU)."""
     seed: int = Field(0, ge=0)
     """Seeds the adapter, the order of prompts and the sampling."""
     checkpoint_every: int = Field(50, ge=0)

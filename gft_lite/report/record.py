@@ -34,6 +34,7 @@ class Record:
     starts: tuple[Event, ...]
     steps: tuple[Event, ...]
     evals: tuple[Event, ...]
+    out_of_memory: tuple[Event, ...] = ()
     stages: tuple[Record, ...] = ()
 
     @property
@@ -101,6 +102,7 @@ def read_record(run: RunDir) -> Record:
         steps=tuple(steps),
         evals=tuple(evals[step] for step in sorted(evals)),
         stages=stages,
+        out_of_memory=tuple(e for e in events if e["type"] == "out_of_memory"),
     )
 
 

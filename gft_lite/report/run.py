@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gft_lite.memory import GIB
 from gft_lite.report.charts import Line
 from gft_lite.report.findings import message, run_headline
 from gft_lite.report.html import (
@@ -91,6 +92,7 @@ def machine(record: Record) -> list[tuple[str, str]]:
         ("Device", last.get("device")),
         ("Precision", last.get("dtype")),
         ("Backend", _with_reason(last.get("backend"), last.get("backend_reason"))),
+        ("Memory", _memory(record)),
         ("Trainable parameters", _count(last.get("trainable_parameters"))),
         ("Training examples", _count(last.get("examples"))),
         ("Rows left out", _count(last.get("examples_left_out"))),
@@ -130,9 +132,8 @@ def _headline_figures(record: Record) -> list[tuple[str, str, str]]:
     rate = number(record.config, "train.learning_rate")
     if rate is not None and not record.stages:
         out.append(("Learning rate", power(rate), ""))
-    peaks = [value for _, value in series(record.steps, "peak_memory_gib")]
-    if peaks:
-        out.append(("Peak memory", f"{max(peaks):.1f}\u00a0GiB", ""))
+    if (peak := _peak_gib(record)) is not None:
+        out.append(("Peak memory", f"{peak:.1f}\u00a0GiB", ""))
     return out
 
 
@@ -165,6 +166,26 @@ def _accuracy(record: Record) -> str:
 
 def _curves(record: Record) -> list[str]:
     return [panel_figure(panel, record) for panel in (LOSS, *PANELS, TIME)]
+
+
+def _memory(record: Record) -> str | None:
+    """The forecast beside what was measured, where both speak of the same."""
+    tensors = number(record.starts[-1], "forecast.tensors")
+    measured = _peak_gib(record)
+    if tensors is None or measured is None:
+        return None
+    said = f"forecast {tensors / GIB:.2f}\u00a0GiB of tensors"
+    if str(record.starts[-1].get("device")).startswith("cuda"):
+        return f"{said}, measured {measured:.2f}\u00a0GiB at the peak"
+    return (
+        f"{said}; the process held {measured:.2f}\u00a0GiB with Python and its libraries, which is "
+        "no measure of the forecast"
+    )
+
+
+def _peak_gib(record: Record) -> float | None:
+    peaks = [value for _, value in series(record.steps, "peak_memory_gib")]
+    return max(peaks, default=None)
 
 
 def _times(starts: int) -> str | None:

@@ -13,13 +13,14 @@ MANY_TRUNCATED = 0.2
 MANY_UNPARSED = 0.2
 RISE, FALL = 0.05, 0.03  # of reward, of held-out accuracy
 LOST_SKILL = 0.1
+ENTROPY_RISE = 3.0
 READ_STEPS = 20  # stored steps looked at, evenly spread
 
 
 def warnings(record: Record) -> list[str]:
     """What to be wary of, in words; empty where nothing stands out."""
     found = [_degenerate(record), _truncated(record), _unparsed(record), _expert_only(record)]
-    found += [_overfitting(record), _lost_skill(record)]
+    found += [_overfitting(record), _lost_skill(record), _running_wild(record)]
     broken = sum(bool(e.get("skipped_update") and e.get("trained_responses")) for e in record.steps)
     if broken:
         found.append(
@@ -37,6 +38,13 @@ def warnings(record: Record) -> list[str]:
         found.append(
             f"{long:,.0f} times a demonstration was longer than group.max_new_tokens and was left "
             "out of its group."
+        )
+    last = {e.get("setting"): e.get("after") for e in record.out_of_memory}
+    if last:
+        sizes = " and ".join(f"{setting}={size}" for setting, size in last.items())
+        found.append(
+            f"Memory ran out {len(record.out_of_memory)} times and the steps were repeated with "
+            f"smaller batches. A next run of this kind may start with {sizes}."
         )
     return [sentence for sentence in found if sentence]
 
@@ -120,6 +128,22 @@ def _lost_skill(record: Record) -> str:
     return (
         f"The old skill fell from {percent(old[0])} to {percent(old[-1])}. A lower learning rate, "
         "fewer steps or method.kl_coef may keep more of it."
+    )
+
+
+def _running_wild(record: Record) -> str:
+    """Answers that grow random and never end: the learning rate is far too high."""
+    entropy = [value for _, value in series(record.steps, "entropy_nats_per_token")]
+    cut = [value for _, value in series(record.steps, "truncated_share")]
+    third = len(entropy) // 3
+    if not third or not cut:
+        return ""
+    before, after = statistics.fmean(entropy[:third]), statistics.fmean(entropy[-third:])
+    if after <= ENTROPY_RISE * before or statistics.fmean(cut[-third:]) <= MANY_TRUNCATED:
+        return ""
+    return (
+        f"Entropy rose from {before:.2f} to {after:.2f} nats per token while answers hit the "
+        "length limit: the model is losing its language. Lower train.learning_rate, start again."
     )
 
 

@@ -1,0 +1,120 @@
+"""`gft-lite estimate`: what a run will need of a GPU, before anything loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gft_lite.cli_data import JsonOption
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Change one setting; may be repeated."),
+]
+PresetOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Preset (`gft-lite presets`); a card and a model may be given together."),
+]
+
+
+def estimate(
+    run: Annotated[Path | None, typer.Argument(help="YAML file of settings.")] = None,
+    preset: PresetOption = None,
+    gpu_gib: Annotated[
+        float | None, typer.Option("--gpu-gib", min=0.1, help="Memory of your card in GiB.")
+    ] = None,
+    set_: SetOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Forecast the GPU memory of a run: its parts, the total, and which cards will do.
+
+    With --gpu-gib it says what to change where the run does not fit. The exit code is 0 either way:
+    the question was answered. Scripts read `verdict` of --json.
+    """
+    from gft_lite import terminal
+    from gft_lite.config import load_config
+    from gft_lite.memory import GIB, forecast, shape_of
+
+    config = load_config(run, preset=preset, overrides=set_ or [])
+    shape = shape_of(config.model)
+    found = forecast(config, shape)
+    document: dict[str, Any] = {
+        "model": config.model.name,
+        "parameters": shape.parameters,
+        "prompt_tokens": config.data.max_prompt_tokens,
+        "response_tokens": config.group.max_new_tokens,
+        **found.to_dict(),
+    }
+    advice: list[str] = []
+    if gpu_gib is not None:
+        verdict = found.verdict(gpu_gib)
+        document |= {"gpu_gib": gpu_gib, "verdict": verdict}
+        if verdict != "fits":
+            document |= _ways_out(config, shape, gpu_gib)
+            advice = _advice(document)
+    if json_:
+        terminal.print_json(document)
+        return
+    bits = ", 4-bit" if config.model.load_in_4bit else ""
+    terminal.table(
+        f"{config.model.name} ({shape.parameters / 1e6:,.0f} M parameters{bits}), forecast",
+        ["", "GiB"],
+        [[name, f"{size / GIB:.2f}"] for name, size in _rows(found)],
+    )
+    cards = [f"{gib} GiB {verdict}" for gib, verdict in document["cards"].items()]
+    typer.echo(f"Cards: {' · '.join(cards)}")
+    if gpu_gib is not None:
+        typer.echo(f"Yours: {gpu_gib:g} GiB {document['verdict']}")
+    for line in advice:
+        typer.echo(line)
+    terminal.note(
+        "Nothing was loaded or measured. Counted with prompts of "
+        f"{config.data.max_prompt_tokens} and answers of {config.group.max_new_tokens} tokens; "
+        "shorter ones need less."
+    )
+
+
+def _rows(found: Any) -> list[tuple[str, int]]:
+    phases = [
+        (f"{name}, {part}", size)
+        for name, parts in found.phases.items()
+        for part, size in parts.items()
+        if size
+    ]
+    return [
+        *found.resident.items(),
+        *phases,
+        ("CUDA libraries", found.context),
+        (f"total, at its peak in {found.peak_phase}", found.total),
+    ]
+
+
+def _ways_out(config: Any, shape: Any, gpu_gib: float) -> dict[str, Any]:
+    from gft_lite.config import card_presets, load_config
+    from gft_lite.memory import forecast, settings_that_fit, shape_of, smaller_models
+
+    presets = [
+        name
+        for name in card_presets()
+        if forecast(card := load_config(preset=name), shape_of(card.model)).verdict(gpu_gib)
+        == "fits"
+    ]
+    return {
+        "changes": settings_that_fit(config, shape, gpu_gib),
+        "presets": presets[-1:],
+        "smaller_models": smaller_models(config, gpu_gib),
+    }
+
+
+def _advice(document: dict[str, Any]) -> list[str]:
+    lines = []
+    if document["changes"]:
+        changed = " ".join(f"--set {change}" for change in document["changes"])
+        lines.append(f"It fits with {changed}")
+    elif document["smaller_models"]:
+        lines.append(f"A smaller model fits as it is: {', '.join(document['smaller_models'][:3])}")
+    if document["presets"]:
+        lines.append(f"A preset that fits: --preset {document['presets'][0]}")
+    return lines or ["No setting makes it fit: lower group.max_new_tokens, or take a smaller model"]
