@@ -25,7 +25,7 @@ CARDS_GIB = (6, 8, 12, 16, 24, 32, 48)
 COMFORTABLE = 0.9  # of a card: the rest is for fragments, a desktop, and the forecast's own error
 CUDA_CONTEXT = int(0.6 * GIB)  # kernels, cuBLAS and bitsandbytes workspaces; not torch's tensors
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # a weight: 4 bits, 8-bit scale, 32-bit scale of scales
-CHUNK_ELEMENTS = 2**24  # logits of one chunk in training, see models/logps.py
+CHUNK_ELEMENTS = 2**24  # logits of one chunk in training: 64 MiB in float32
 
 
 @dataclass(frozen=True)

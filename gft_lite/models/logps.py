@@ -16,7 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-CHUNK_ELEMENTS = 2**24  # logits of one chunk: 64 MiB in float32
+from gft_lite.memory.forecast import CHUNK_ELEMENTS
+
 LogitsOf = Callable[[Tensor], Tensor]
 """(n, H) → (n, V), head and any capping or scaling included."""
 
