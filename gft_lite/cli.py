@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gft_lite import __version__, cli_adapters, cli_distill, cli_eval
+from gft_lite import __version__, cli_adapters, cli_distill, cli_eval, cli_ui
 from gft_lite.cli_data import JsonOption, MapOption, data_app, parse_map
 from gft_lite.types import GftError, InputError, RunError
 
@@ -28,6 +28,7 @@ app = typer.Typer(
 data_app.command("distill")(cli_distill.distill)
 app.add_typer(data_app, name="data")
 app.command("eval")(cli_eval.eval_)
+app.command()(cli_ui.ui)
 for command in (cli_adapters.compare, cli_adapters.export, cli_adapters.mix):
     app.command()(command)
 runs_app = typer.Typer(help="List, show and stop runs.", no_args_is_help=True)

@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "judge": set(),
     "advantages": set(),
     "significance": {"torch"},
-    "runs": set(),
+    "runs": {"psutil"},
     "order": set(),
     "groups": set(),
     "prepare": set(),
@@ -58,11 +58,12 @@ ROOMS: dict[str, set[str]] = {
     "compare_page": set(),
     "lm_eval_tasks": {"lm_eval"},
     "worker": {"psutil", "transformers"},
+    "workspace": set(),
     "jobs": {"psutil"},
     "demo": set(),
+    "ui": {"gradio", "yaml"},
     "terminal": {"typer", "rich", "yaml"},
     "cli": {"typer", "rich", "yaml"},
-    "ui": {"gradio"},
     "__main__": set(),
 }
 # Besides the order: who starts a process of another room must not import it as well.

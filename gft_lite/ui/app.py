@@ -1,0 +1,109 @@
+"""The page, and how it is served: loopback unless a password is set, nothing sent anywhere."""
+
+from __future__ import annotations
+
+import os
+
+from gft_lite.types import ConfigError
+from gft_lite.workspace import Workspace
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+
+import gradio as gr
+
+from gft_lite.ui import start_tab, theme, train_tab
+from gft_lite.ui.shell import Shell, open_shell
+
+UPLOAD_LIMIT = "2gb"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MASTHEAD = (
+    '<div class="gft masthead"><b>gft-lite</b>'
+    "<span>Group Fine-Tuning on the one GPU you own</span></div>"
+)
+
+
+def build_app(shell: Shell) -> gr.Blocks:
+    """The page with all its tabs."""
+    with gr.Blocks(
+        title="gft-lite", analytics_enabled=False, delete_cache=(3600, 24 * 3600)
+    ) as page:
+        gr.HTML(MASTHEAD)
+        with gr.Tabs() as tabs:
+            with gr.Tab("Start", id="start"):
+                start = start_tab.build(shell)
+            with gr.Tab("Train", id="train"):
+                train = train_tab.build(shell)
+        start.leads_to(tabs, train)
+    return page
+
+
+def serve(
+    shell: Shell,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    auth: tuple[str, str] | None = None,
+    share: bool = False,
+    block: bool = True,
+) -> gr.Blocks:
+    """Serve the page until it is interrupted, or in the background where `block` is false.
+
+    Raises:
+        ConfigError: a host that others reach, or --share, without a password; a port in use.
+    """
+    check_exposure(host, share, auth)
+    page = build_app(shell)
+    try:
+        page.launch(
+            server_name=host,
+            server_port=port,
+            auth=auth,
+            share=share,
+            theme=theme.theme(),
+            head=theme.HEAD,
+            max_file_size=UPLOAD_LIMIT,
+            footer_links=[],
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            show_error=False,
+            prevent_thread_lock=not block,
+        )
+    except OSError as error:
+        raise ConfigError(f"{host}: cannot be served there ({error}); choose another --port") from (
+            None
+        )
+    return page
+
+
+def check_exposure(host: str, share: bool, auth: tuple[str, str] | None) -> None:
+    """Refuse to show a workspace to others without a password.
+
+    Raises:
+        ConfigError: says which option is missing.
+    """
+    if (host not in LOOPBACK or share) and auth is None:
+        what = "--share" if share else f"--host {host}"
+        raise ConfigError(
+            f"{what} lets others reach this app: set a password with --auth USER:PASSWORD"
+        )
+
+
+def read_auth(text: str | None) -> tuple[str, str] | None:
+    """`USER:PASSWORD` in two.
+
+    Raises:
+        ConfigError: one of them is missing.
+    """
+    if text is None:
+        return None
+    user, _, password = text.partition(":")
+    if not (user and password):
+        raise ConfigError("--auth: write it as USER:PASSWORD, neither of them empty")
+    return user, password
+
+
+def open_workspace(root: str | None) -> Shell:
+    """The shell of a workspace; what browsers send is kept inside it."""
+    os.environ["GRADIO_TEMP_DIR"] = str(Workspace(root).tmp_dir)
+    return open_shell(root)
