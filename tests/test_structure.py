@@ -58,6 +58,7 @@ ROOMS: dict[str, set[str]] = {
     "compare_page": set(),
     "lm_eval_tasks": {"lm_eval"},
     "worker": {"psutil", "transformers"},
+    "serving": {"torch"},
     "workspace": set(),
     "jobs": {"psutil"},
     "demo": set(),
@@ -70,6 +71,7 @@ ROOMS: dict[str, set[str]] = {
 NEVER = {
     ("jobs", "worker"),
     ("ui", "worker"),
+    ("ui", "serving"),
     ("ui", "trainer"),
     ("ui", "cli"),
     ("report", "models"),
