@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+from gft_lite.runs import BUSY
 from gft_lite.types import ConfigError
 from gft_lite.workspace import Workspace
 
@@ -12,6 +14,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 import gradio as gr
 
 from gft_lite.ui import start_tab, theme, train_tab
+from gft_lite.ui.said import guarded
 from gft_lite.ui.shell import Shell, open_shell
 
 UPLOAD_LIMIT = "2gb"
@@ -34,6 +37,18 @@ def build_app(shell: Shell) -> gr.Blocks:
             with gr.Tab("Train", id="train"):
                 train = train_tab.build(shell)
         start.leads_to(tabs, train)
+
+        def arrive() -> list[Any]:
+            """A page that is opened while something trains opens on it."""
+            training = any(job.state in BUSY for job in shell.jobs.list())
+            return [gr.Tabs(selected="train") if training else gr.skip(), *train.show(None)]
+
+        page.load(
+            guarded(arrive),
+            outputs=[tabs, *train.outputs],
+            show_progress="hidden",
+            api_visibility="private",
+        )
     return page
 
 

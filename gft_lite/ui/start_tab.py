@@ -10,6 +10,7 @@ import gradio as gr
 from gft_lite.config import RunConfig, load_config
 from gft_lite.ui.said import guarded
 from gft_lite.ui.shell import Shell
+from gft_lite.ui.train_tab import TrainTab
 
 TRY_PRESET = "tiny-cpu"
 TRY = ("train.steps=40", "eval.every=10", "eval.examples=100", "train.checkpoint_every=10")
@@ -27,15 +28,15 @@ class StartTab:
     shell: Shell
     try_it: gr.Button
 
-    def leads_to(self, tabs: gr.Tabs, train: Any) -> None:
+    def leads_to(self, tabs: gr.Tabs, train: TrainTab) -> None:
         """The button starts the run and shows it."""
 
         @guarded
-        def begin() -> tuple[Any, Any]:
+        def begin() -> list[Any]:
             run = self.shell.jobs.start(try_config())
-            return gr.Tabs(selected="train"), train.choose(run.path.name)
+            return [gr.Tabs(selected="train"), *train.show(run.path.name)]
 
-        self.try_it.click(begin, outputs=[tabs, train.runs], api_visibility="private")
+        self.try_it.click(begin, outputs=[tabs, *train.outputs], api_visibility="private")
 
 
 def build(shell: Shell) -> StartTab:

@@ -1,33 +1,121 @@
-"""Runs: start, queue, stop, resume, and their curves while they train."""
+"""Runs: which there are, where they stand, their curves while they train, and stop and continue."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from gft_lite.jobs import RESUMABLE
+from gft_lite.runs import BUSY
+from gft_lite.ui import inspect
+from gft_lite.ui.follow import Follower
+from gft_lite.ui.html import heading
+from gft_lite.ui.run_view import NO_RUNS, listed, run_curves, run_head, run_warnings
+from gft_lite.ui.said import guarded
 from gft_lite.ui.shell import Shell
+
+LOOK_SECONDS = 1.5
+HIDDEN = {"visible": False, "__type__": "update"}
+NOTHING_ELSE = (HIDDEN, HIDDEN, "", "", HIDDEN, HIDDEN, *[gr.skip()] * 4)
 
 
 @dataclass(frozen=True)
 class TrainTab:
-    """What others hook on."""
+    """What others hook on: `show(name)` gives `outputs` the values that show a run, or the one
+    that matters most where none is named."""
 
-    shell: Shell
     runs: gr.Radio
-
-    def choose(self, name: str) -> Any:
-        """The list of runs as it is now, with this one chosen."""
-        return gr.Radio(choices=choices(self.shell), value=name)
+    outputs: list[Any]
+    show: Callable[[str | None], list[Any]]
 
 
 def choices(shell: Shell) -> list[tuple[str, str]]:
     """(what a person reads, name) of every run."""
-    return [(f"{job.name} · {job.state}", job.name) for job in shell.jobs.list()]
+    return [(listed(job), job.name) for job in shell.jobs.list()]
 
 
 def build(shell: Shell) -> TrainTab:
     """The tab."""
-    runs = gr.Radio(label="Runs", choices=choices(shell))
-    return TrainTab(shell, runs)
+    follower = Follower()
+    shown = gr.State(())
+    with gr.Row(elem_classes="runs"):
+        with gr.Column(scale=1, min_width=260):
+            runs = gr.Radio(label="Runs", elem_id="run-list", choices=[])
+        with gr.Column(scale=3, min_width=320):
+            head = gr.HTML(NO_RUNS, elem_id="run-head")
+            with gr.Row(elem_classes="actions"):
+                stop = gr.Button("Stop", visible=False, elem_id="stop", min_width=120)
+                go_on = gr.Button(
+                    "Continue", visible=False, variant="primary", elem_id="continue", min_width=120
+                )
+            wary = gr.HTML(elem_id="run-warnings")
+            curves = gr.HTML(elem_id="run-curves")
+            inside = gr.HTML(
+                heading("Inside a group", inspect.INTRO), visible=False, elem_id="inside-heading"
+            )
+            inspector = inspect.build(shell, runs)
+    timer = gr.Timer(LOOK_SECONDS)
+    outputs = [runs, head, stop, go_on, wary, curves, inside]
+    outputs += [inspector.panel, inspector.step, inspector.group, inspector.tau, inspector.view]
+    outputs.append(shown)
+
+    def view(chosen: str | None, before: tuple[Any, ...], anew: bool) -> list[Any]:
+        """Everything that has changed since `before`."""
+        labels = choices(shell)
+        names = [name for _, name in labels]
+        if not names:
+            return [gr.Radio(choices=[], value=None), NO_RUNS, *NOTHING_ELSE, (labels,)]
+        if chosen not in names:
+            chosen, anew = names[0], True
+        job = shell.jobs.job(chosen)
+        version = follower.followed(job).version(job)
+        waits = (job.state, job.run.stop_file.exists(), shell.jobs.place(chosen))
+        stored = job.run.group_steps()
+        now = (labels, version, waits, bool(stored))
+        if now == before:
+            return [gr.skip()] * len(outputs)
+        if anew:
+            listing = gr.Radio(choices=labels, value=chosen)
+        else:
+            listing = gr.Radio(choices=labels) if before[:1] != (labels,) else gr.skip()
+        seen = follower.see(job)
+        first = anew or len(before) < 4 or before[1][0] != chosen or not before[3]
+        return [
+            listing,
+            run_head(seen, shell.jobs),
+            gr.Button(visible=job.state in (*BUSY, "queued")),
+            gr.Button(visible=job.state in RESUMABLE),
+            run_warnings(follower.followed(job).warnings(job)),
+            run_curves(seen),
+            gr.HTML(visible=bool(stored)),
+            gr.Column(visible=bool(stored)),
+            *inspect.moved(job.run, stored, seen.record.config, first),
+            now,
+        ]
+
+    def look(chosen: str | None, before: tuple[Any, ...]) -> list[Any]:
+        return view(chosen, before, False)
+
+    def choose(chosen: str | None) -> list[Any]:
+        return view(chosen, (), True)
+
+    hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    timer.tick(
+        guarded(look), [runs, shown], outputs, concurrency_limit=4, trigger_mode="once", **hidden
+    )
+    runs.input(guarded(choose), runs, outputs, trigger_mode="always_last", **hidden)
+
+    @guarded
+    def ask_stop(chosen: str) -> None:
+        shell.jobs.stop(chosen)
+
+    @guarded
+    def ask_resume(chosen: str) -> None:
+        shell.jobs.resume(chosen)
+
+    for button, ask in ((stop, ask_stop), (go_on, ask_resume)):
+        button.click(ask, runs, None, **hidden).then(guarded(choose), runs, outputs, **hidden)
+    return TrainTab(runs, outputs, choose)
