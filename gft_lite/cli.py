@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gft_lite import __version__, cli_adapters, cli_distill, cli_eval, cli_ui
+from gft_lite import __version__, cli_adapters, cli_distill, cli_eval, cli_prepare, cli_ui
 from gft_lite.cli_data import JsonOption, MapOption, data_app, parse_map
 from gft_lite.types import GftError, InputError, RunError
 
@@ -26,6 +26,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 data_app.command("distill")(cli_distill.distill)
+data_app.command("dry-run")(cli_prepare.dry_run)
+data_app.command("split")(cli_prepare.split)
 app.add_typer(data_app, name="data")
 app.command("eval")(cli_eval.eval_)
 app.command()(cli_ui.ui)

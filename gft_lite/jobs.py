@@ -206,14 +206,24 @@ def check_harmless(config: RunConfig, workspace: Workspace) -> None:
         "data.retention_path": config.data.retention_path,
     }
     for key, path in named.items():
-        ours = path in (None, EMBEDDED_MODEL) or str(path).startswith(PREFIX)
-        if not (ours or HUB_NAME.fullmatch(str(path)) or workspace.contains(str(path))):
-            raise ConfigError(
-                f"{key}: {path} lies outside the workspace; upload the file, or name a model or "
-                "data set of the hub as owner/name"
-            )
+        if path is not None:
+            check_place(key, path, workspace)
     if config.model.adapter is not None and not workspace.contains(config.model.adapter):
         raise ConfigError("model.adapter: only adapters of this workspace can be continued here")
+
+
+def check_place(key: str, path: str, workspace: Workspace) -> None:
+    """Refuse a model or a data file that is neither ours, nor the hub's, nor in the workspace.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    ours = path == EMBEDDED_MODEL or path.startswith(PREFIX)
+    if not (ours or HUB_NAME.fullmatch(path) or workspace.contains(path)):
+        raise ConfigError(
+            f"{key}: {path} lies outside the workspace; upload the file, or name a model or data "
+            "set of the hub as owner/name"
+        )
 
 
 def _queue(jobs: list[Job]) -> list[Job]:

@@ -34,6 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "runs": {"psutil"},
     "order": set(),
     "groups": set(),
+    "dry_run": set(),
     "prepare": set(),
     "memory": set(),
     "batching": {"torch"},

@@ -11,8 +11,9 @@ from gft_lite.data.formats import FORMATS, Format
 from gft_lite.data.load import Loaded, load_examples
 from gft_lite.data.recognise import Recognition
 from gft_lite.data.report import Lengths, Report, check_file
-from gft_lite.data.report_text import report_json, report_text
+from gft_lite.data.report_text import read_report, report_json, report_text
 from gft_lite.data.rows import BadRow
+from gft_lite.data.split import Parts, split_file
 from gft_lite.data.store import StoredExamples, subset, where
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Judgement",
     "Lengths",
     "Loaded",
+    "Parts",
     "Recognition",
     "Report",
     "StoredExamples",
@@ -33,8 +35,10 @@ __all__ = [
     "check_file",
     "fix_file",
     "load_examples",
+    "read_report",
     "report_json",
     "report_text",
+    "split_file",
     "subset",
     "where",
 ]
