@@ -13,7 +13,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
 import gradio as gr
 
-from gft_lite.ui import start_tab, theme, train_tab
+from gft_lite.ui import data_tab, model_tab, start_tab, theme, train_tab
 from gft_lite.ui.said import guarded
 from gft_lite.ui.shell import Shell, open_shell
 
@@ -34,9 +34,13 @@ def build_app(shell: Shell) -> gr.Blocks:
         with gr.Tabs() as tabs:
             with gr.Tab("Start", id="start"):
                 start = start_tab.build(shell)
+            with gr.Tab("Data", id="data"):
+                data = data_tab.build(shell)
+            with gr.Tab("Model & method", id="model"):
+                model = model_tab.build(shell)
             with gr.Tab("Train", id="train"):
                 train = train_tab.build(shell)
-        start.leads_to(tabs, train)
+        _lead(shell, tabs, start, data, model, train)
 
         def arrive() -> list[Any]:
             """A page that is opened while something trains opens on it."""
@@ -50,6 +54,47 @@ def build_app(shell: Shell) -> gr.Blocks:
             api_visibility="private",
         )
     return page
+
+
+def _lead(
+    shell: Shell,
+    tabs: gr.Tabs,
+    start: start_tab.StartTab,
+    data: data_tab.DataTab,
+    model: model_tab.ModelTab,
+    train: train_tab.TrainTab,
+) -> None:
+    """The ways from one tab to the next."""
+    shown = [tabs, *train.outputs]
+    hidden: dict[str, Any] = {"api_visibility": "private"}
+
+    @guarded
+    def try_it() -> list[Any]:
+        run = shell.jobs.start(start_tab.try_config())
+        return [gr.Tabs(selected="train"), *train.show(run.path.name)]
+
+    @guarded
+    def start_run(*fields: Any) -> list[Any]:
+        return [gr.Tabs(selected="train"), *train.show(model.start_run(*fields))]
+
+    @guarded
+    def use(name: str | None, held_out: float, reward: str) -> list[Any]:
+        ready = data.make_ready(name, held_out)
+        choices = model_tab.ready_choices(shell)
+        return [gr.Tabs(selected="model"), gr.Dropdown(choices=choices, value=ready), reward]
+
+    def refresh() -> list[Any]:
+        """What other pages and runs have added since."""
+        adapters = gr.Dropdown(choices=model_tab.adapter_choices(shell))
+        return [gr.Dropdown(choices=model_tab.ready_choices(shell)), adapters]
+
+    start.try_it.click(try_it, None, shown, **hidden)
+    start.own_data.click(lambda: gr.Tabs(selected="data"), None, tabs, **hidden)
+    data.use.click(
+        use, [data.chosen, data.held_out, data.reward], [tabs, model.data, model.reward], **hidden
+    )
+    model.start.click(start_run, model.fields, shown, **hidden)
+    tabs.change(refresh, None, [model.data, model.adapter], show_progress="hidden", **hidden)
 
 
 def serve(

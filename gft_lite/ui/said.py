@@ -6,8 +6,9 @@ Sentences quote data, file and folder names; a toast is markup, so they are esca
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html import escape
 from typing import Any
 
@@ -30,13 +31,26 @@ def sentence(error: Exception) -> str:
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
     """A handler whose errors become a toast with a sentence."""
 
+    if inspect.isgeneratorfunction(handler):  # gradio streams what is one, and only that
+
+        @functools.wraps(handler)
+        def stream(*args: Any) -> Iterator[Any]:
+            try:
+                yield from handler(*args)
+            except Exception as error:
+                raise _toast(error) from None
+
+        return stream
+
     @functools.wraps(handler)
     def wrapped(*args: Any) -> Any:
         try:
             return handler(*args)
-        except gr.Error:
-            raise
         except Exception as error:
-            raise gr.Error(escape(sentence(error)), duration=20, print_exception=False) from None
+            raise _toast(error) from None
 
     return wrapped
+
+
+def _toast(error: Exception) -> gr.Error:
+    return gr.Error(escape(sentence(error)), duration=20, print_exception=False)
