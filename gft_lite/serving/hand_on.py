@@ -35,17 +35,16 @@ def mix(
 def export(
     held: Held, say: Say, *, path: str, kind: Kind, out: str, dtype: Dtype = "bfloat16"
 ) -> None:
-    """Write an export and its zip, once it provably does what the adapter does."""
+    """Write an export, once it provably does what the adapter does, and a zip beside it."""
     held.drop()
     done = write_export(Path(path), kind, Path(out), dtype=dtype)
     say("checked")
     size = sum(file.stat().st_size for file in done.out.rglob("*") if file.is_file())
-    packed = None
-    if size <= ZIP_BYTES:
-        packed = shutil.make_archive(out, "zip", done.out.parent, done.out.name)
+    if packed := size <= ZIP_BYTES:
+        shutil.make_archive(out, "zip", done.out.parent, done.out.name)
     say(
         "exported",
-        zip=packed,
+        packed=packed,
         size_bytes=size,
         card=(done.out / "README.md").read_text("utf-8"),
         checks=[

@@ -2,7 +2,8 @@
 
 At most one process, started by the first question and ended when nobody has asked for a while, so
 that a model is not held for nothing. Questions of several windows wait for each other. A process
-that dies becomes a sentence, and the next question starts another one.
+that dies becomes a sentence, and the next question starts another one. No sentence that comes back
+names the folder of the workspace.
 """
 
 from __future__ import annotations
@@ -25,9 +26,16 @@ LAST = ("done", "stopped", "refused")
 class ModelProcess:
     """Questions to a process that holds a model."""
 
-    def __init__(self, log: Path, *, idle_seconds: float = IDLE_SECONDS) -> None:
-        """Nothing is started yet; `log` is where libraries and tracebacks go."""
-        self._log = log
+    def __init__(self, root: Path, log: str, *, idle_seconds: float = IDLE_SECONDS) -> None:
+        """Nothing is started yet.
+
+        Args:
+            root: folder whose name is left out of everything that comes back.
+            log: file in it for what libraries and tracebacks say.
+            idle_seconds: how long a process is kept that nobody asks.
+        """
+        self._log = root / log
+        self._hidden = json.dumps(f"{root}/").encode("ascii")[1:-1]
         self._idle_seconds = idle_seconds
         self._child: subprocess.Popen[bytes] | None = None
         self._turn = threading.Lock()  # one question at a time
@@ -135,7 +143,7 @@ class ModelProcess:
         if child is None or child.stdout is None:
             return
         for line in child.stdout:
-            event = json.loads(line)
+            event = json.loads(line.replace(self._hidden, b""))
             if event.pop("id") == self._asked:
                 yield event
 

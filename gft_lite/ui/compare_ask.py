@@ -82,7 +82,7 @@ def page_of(ask: Callable[..., Iterator[Page]]) -> Callable[..., Iterator[Page]]
         try:
             yield from ask(desk, *args)
         except Exception as error:
-            yield failure(desk.plain(sentence(error))), None
+            yield failure(sentence(error)), None
 
     return guarded
 
@@ -115,11 +115,6 @@ class Desk:
                 )
         model = adapters[0].model if adapters else bases[base]
         return Choice(found, model.model_dump(mode="json"), adapters)
-
-    def plain(self, said: str) -> str:
-        """A sentence without the folders of this machine."""
-        inside = said.replace(f"{self.shell.workspace.root}/", "")
-        return inside[:1].upper() + inside[1:]
 
     @page_of
     def answer(
@@ -225,8 +220,8 @@ class Desk:
                         said = f"Answering and scoring: part {done} of {of} is done."
                         yield working(said, done / of), None
                     case "dropped":
-                        more = f"{event['count']:,} rows were left out, such as: {event['rows'][0]}"
-                        dropped.append(self.plain(more))
+                        some = event["rows"][0]
+                        dropped.append(f"{event['count']:,} rows were left out, such as: {some}")
                     case "scored":
                         yield styled(notes(dropped)) + figures(event), str(file)
                     case "stopped":
@@ -245,8 +240,13 @@ class Desk:
         """Events of a question. RefusedError where it is refused."""
         for event in self.process.ask(do, **request):
             if event["say"] == "refused":
-                raise RefusedError(event["message"])
+                raise RefusedError(capital(event["message"]))
             yield event
+
+
+def capital(said: str) -> str:
+    """A sentence as it stands on a page."""
+    return said[:1].upper() + said[1:]
 
 
 def _waiting(event: Event) -> str:

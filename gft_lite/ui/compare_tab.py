@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
 from gradio.context import Context
 
-from gft_lite.ui.chat_adapters import (
-    Stock,
-    base_key,
-    base_label,
-    elsewhere,
-    stock,
-)
 from gft_lite.ui.chat_pipe import ModelProcess
 from gft_lite.ui.compare_ask import MOST_ADAPTERS, Desk, FileSettings, Page
-from gft_lite.ui.compare_files import AS_TRAINED, known_files, reward_choices, usual_files
-from gft_lite.ui.compare_view import STYLE, quiet
+from gft_lite.ui.compare_files import AS_TRAINED, reward_choices
+from gft_lite.ui.compare_view import STYLE
+from gft_lite.ui.compare_who import NOTHING_YET, Who
 from gft_lite.ui.html import empty, heading
 from gft_lite.ui.shell import Shell
 
-CHOSEN_AT_FIRST = 2
 LOG = "model-process.log"
-NOTHING_YET = empty(
-    "No adapter to compare yet",
-    "Train a run first: Start → Try it makes one in two minutes. Until then the base model alone "
-    "can be asked below.",
-)
+INTRO = "The same questions to the base model and to what was trained, side by side."
 PROMPT_EMPTY = empty(
     "Answers will stand here side by side",
     "Choose who answers, type a prompt, and press Answer.",
@@ -46,96 +34,11 @@ MIX_EMPTY = empty(
 )
 
 
-@dataclass(frozen=True)
-class Who:
-    """The choice of columns, and what follows from it; `outputs` is what `seen` returns."""
-
-    shell: Shell
-    base: gr.Dropdown
-    adapters: gr.CheckboxGroup
-    note: gr.HTML
-    known: gr.Dropdown
-    retention: gr.Dropdown
-    first: gr.Dropdown
-    second: gr.Dropdown
-
-    @property
-    def outputs(self) -> list[Any]:
-        """Everything that depends on the workspace."""
-        return [
-            self.base,
-            self.adapters,
-            self.note,
-            self.known,
-            self.retention,
-            self.first,
-            self.second,
-        ]
-
-    def seen(self, base: str | None, keys: Sequence[str], *others: str | None) -> list[Any]:
-        """The lists as they are now; a base without adapters gives way to one that has some."""
-        found = stock(self.shell)
-        if found.adapters and (base is None or not found.on(base)):
-            base = base_key(found.adapters[0].model)
-        return self._lists(found, base, keys, *others)
-
-    def rebased(self, base: str, keys: Sequence[str], *others: str | None) -> list[Any]:
-        """The lists for a base that was chosen."""
-        return self._lists(stock(self.shell), base, keys, *others)
-
-    def parts(self, base: str, keys: Sequence[str]) -> list[Any]:
-        """The two adapters to mix, as far as they are chosen the first of those."""
-        return self._parts(stock(self.shell).on(base), keys, None, None)
-
-    def _lists(
-        self, found: Stock, base: str | None, keys: Sequence[str], *others: str | None
-    ) -> list[Any]:
-        """What was chosen stays where it is still there."""
-        bases = found.bases()
-        base = base if base in bases else next(iter(bases))
-        offered = found.on(base)
-        known = [adapter.key for adapter in offered]
-        kept = [key for key in keys or () if key in known] or known[:CHOSEN_AT_FIRST]
-        return [
-            gr.Dropdown(choices=[(base_label(m), k) for k, m in bases.items()], value=base),
-            gr.CheckboxGroup(
-                choices=[(a.label, a.key) for a in offered], value=kept, visible=bool(offered)
-            ),
-            _note(found, base),
-            *self._files(found, offered, *others[:2]),
-            *self._parts(offered, kept, *others[2:]),
-        ]
-
-    def _files(self, found: Stock, offered: Any, *chosen: str | None) -> list[Any]:
-        files = known_files(self.shell, found)
-        usual = usual_files(offered)
-        choices = [(label, path) for path, label in files.items()]
-        values = [
-            now if now in files else want if want in files else None
-            for now, want in zip(chosen, usual, strict=True)
-        ]
-        none = [("None", "")]
-        return [
-            gr.Dropdown(choices=choices, value=values[0]),
-            gr.Dropdown(choices=none + choices, value=values[1] or ""),
-        ]
-
-    def _parts(self, offered: Any, kept: Sequence[str], *chosen: str | None) -> list[Any]:
-        choices = [(a.name, a.key) for a in offered]
-        keys = [key for _, key in choices]
-        wanted = [*kept, *(key for key in keys if key not in kept), None, None]
-        values = [
-            now if now in keys else want for now, want in zip(chosen, wanted[:2], strict=True)
-        ]
-        return [gr.Dropdown(choices=choices, value=value) for value in values]
-
-
 def build(shell: Shell) -> None:
     """The tab."""
-    process = ModelProcess(shell.workspace.root / LOG)
+    process = ModelProcess(shell.workspace.root, LOG)
     desk = Desk(shell, process)
-    gr.HTML(STYLE, padding=False)
-    gr.HTML(heading("Compare", "The same questions to the base model and to what was trained."))
+    gr.HTML(STYLE + heading("Compare", INTRO))
     with gr.Row():
         base = gr.Dropdown(label="Base model", choices=[], scale=1, min_width=240)
         adapters = gr.CheckboxGroup(
@@ -170,7 +73,7 @@ def build(shell: Shell) -> None:
     buttons = (try_mix, end_mix)
     _ask(buttons, with_settings(desk.try_mix), [base, *parts, *settings], [mixed, mix_page])
     _ask((save_mix, end_mix), desk.save_mix, [base, *parts], [mixed]).then(
-        who.seen, _held(who), who.outputs, show_progress="hidden", api_visibility="private"
+        who.seen, who.inputs, who.outputs, show_progress="hidden", api_visibility="private"
     )
     for stop in (ask[1], score[1], end_mix):
         stop.click(process.stop, queue=False, show_progress="hidden", api_visibility="private")
@@ -202,7 +105,7 @@ def _file_fields() -> tuple[list[Any], tuple[gr.Button, gr.Button]]:
         retention = gr.Dropdown(
             label="Old skill", info="What must not be forgotten.", choices=[], min_width=240
         )
-    uploaded = gr.File(label="Or drop a file of your own", height=110)
+    uploaded = gr.File(label="Or drop a file of your own", height=150)
     with gr.Accordion("More: reward, number of prompts, samples, length", open=False):
         with gr.Row():
             reward = _reward()
@@ -242,15 +145,15 @@ def _mix_fields() -> tuple[list[Any], tuple[gr.Button, ...]]:
         info="0: only the first · 100: only the second",
     )
     with gr.Row():
-        score = gr.Button("Score the mix", variant="primary", min_width=140)
-        save = gr.Button("Save the mix", min_width=140)
+        score = gr.Button("Score the mix", variant="primary", scale=3, min_width=160)
+        save = gr.Button("Save the mix", scale=2, min_width=140)
         stop = gr.Button("Stop", variant="stop", interactive=False, min_width=100)
     return [first, second, share], (score, save, stop)
 
 
 def _buttons(name: str) -> tuple[gr.Button, gr.Button]:
     with gr.Row():
-        go = gr.Button(name, variant="primary", min_width=160)
+        go = gr.Button(name, variant="primary", scale=3, min_width=160)
         stop = gr.Button("Stop", variant="stop", interactive=False, min_width=100)
     return go, stop
 
@@ -263,23 +166,14 @@ def _longest() -> gr.Slider:
     return gr.Slider(16, 1024, 192, step=16, label="Longest answer, in tokens", min_width=220)
 
 
-def _note(found: Stock, base: str) -> str:
-    said = quiet(elsewhere(found, base))
-    return said if found.on(base) else NOTHING_YET + said
-
-
-def _held(who: Who) -> list[Any]:
-    return [who.base, who.adapters, who.known, who.retention, who.first, who.second]
-
-
 def _keep_current(who: Who) -> None:
     """The lists follow the workspace: when the page opens, the tab is shown, the base changes."""
     page, tab = Context.root_block, Context.block
     shown = [page.load] if page else []
     shown += [tab.select] if isinstance(tab, gr.Tab) else []
     how: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    gr.on(shown, who.seen, _held(who), who.outputs, **how)
-    who.base.input(who.rebased, _held(who), who.outputs, **how)
+    gr.on(shown, who.seen, who.inputs, who.outputs, **how)
+    who.base.input(who.rebased, who.inputs, who.outputs, **how)
     who.adapters.input(who.parts, [who.base, who.adapters], [who.first, who.second], **how)
 
 

@@ -46,7 +46,7 @@ class Answers:
     def html(self) -> str:
         """Columns side by side, one below the other on a phone."""
         cells = "".join(self._cell(i, column) for i, column in enumerate(self.columns))
-        return styled(notes(self.remarks), f'<div class="answers">{cells}</div>')
+        return styled(notes(self.remarks), f'<div class="columns">{cells}</div>')
 
     def _cell(self, i: int, column: Column) -> str:
         said = self.texts.get(i, {})
@@ -78,11 +78,12 @@ def answer_cell(
     growing: bool = False,
 ) -> str:
     """One column's answer. `proof` is finished markup, the rest plain text."""
-    said = f'<p class="state">{text(state)}</p>' if state else ""
+    said = f'<p class="remark">{text(state)}</p>' if state else ""
     busy = ' aria-busy="true"' if growing else ""
+    badge = mark(score) if score else ""
     return (
         f'<article class="m-{i}{" growing" if growing else ""}"{busy}>'
-        f"<header><h3><i>{LETTERS[i]}</i>{text(name)}</h3>{mark(score) if score else ''}</header>"
+        f'<div class="top"><h3><i>{LETTERS[i]}</i>{text(name)}</h3>{badge}</div>'
         f'{proof}<pre tabindex="0">{text(answer)}</pre>{said}</article>'
     )
 
@@ -93,9 +94,9 @@ def mark(score: Mapping[str, Any]) -> str:
     if score["verdict"] != "ok":
         words = {"unparsed": "no readable answer", "timeout": "checking took too long"}
         said = words.get(score["verdict"], "could not be checked")
-        return f'<span class="mark unread">? {said}</span>'
+        return f'<span class="verdict unread">? {said}</span>'
     kind, sign = ("right", "✓") if value >= 1 else ("wrong", "✗") if value <= 0 else ("partly", "~")
-    return f'<span class="mark {kind}">{sign} reward {value:.2f}</span>'
+    return f'<span class="verdict {kind}">{sign} reward {value:.2f}</span>'
 
 
 def figures(scored: Mapping[str, Any]) -> str:
@@ -201,5 +202,5 @@ def _asked(columns: Sequence[Column], row: Mapping[str, Any], place: int) -> str
         f'<details class="asked"{" open" if place == 0 else ""}>'
         f"<summary>{marks}{text(row['prompt'][:110])}</summary>"
         f'<p class="prompt">{text(row["prompt"])}</p>{expected}'
-        f'<div class="answers">{cells}</div></details>'
+        f'<div class="columns">{cells}</div></details>'
     )
