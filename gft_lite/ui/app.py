@@ -13,7 +13,8 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
 import gradio as gr
 
-from gft_lite.ui import data_tab, model_tab, start_tab, theme, train_tab
+from gft_lite.ui import compare_tab, data_tab, export_tab, model_tab, start_tab, theme, train_tab
+from gft_lite.ui.html import panel
 from gft_lite.ui.said import guarded
 from gft_lite.ui.shell import Shell, open_shell
 
@@ -30,7 +31,7 @@ def build_app(shell: Shell) -> gr.Blocks:
     with gr.Blocks(
         title="gft-lite", analytics_enabled=False, delete_cache=(3600, 24 * 3600)
     ) as page:
-        gr.HTML(MASTHEAD)
+        panel(MASTHEAD)
         with gr.Tabs() as tabs:
             with gr.Tab("Start", id="start"):
                 start = start_tab.build(shell)
@@ -40,6 +41,10 @@ def build_app(shell: Shell) -> gr.Blocks:
                 model = model_tab.build(shell)
             with gr.Tab("Train", id="train"):
                 train = train_tab.build(shell)
+            with gr.Tab("Compare", id="compare"):
+                compare_tab.build(shell)
+            with gr.Tab("Export", id="export"):
+                export_tab.build(shell)
         _lead(shell, tabs, start, data, model, train)
 
         def arrive() -> list[Any]:

@@ -15,7 +15,7 @@ from gft_lite.types import ConfigError, GftError
 from gft_lite.ui import datasets
 from gft_lite.ui.ask import ask
 from gft_lite.ui.data_view import dry_run_view, examples_view, report_view
-from gft_lite.ui.html import empty, failure, heading, styled, text
+from gft_lite.ui.html import empty, failure, heading, panel, styled, text
 from gft_lite.ui.said import guarded, sentence
 from gft_lite.ui.shell import Shell
 
@@ -60,9 +60,7 @@ def reward_choices() -> list[tuple[str, str]]:
 
 def build(shell: Shell) -> DataTab:
     """The tab."""
-    gr.HTML(
-        heading("Your data", "Every row is read and checked here, before a GPU minute is spent.")
-    )
+    panel(heading("Your data", "Every row is read and checked here, before a GPU minute is spent."))
     with gr.Row():
         with gr.Column(min_width=300):
             file = gr.File(
@@ -80,7 +78,7 @@ def build(shell: Shell) -> DataTab:
                     label="Or a data set of the hub", placeholder="openai/gsm8k:main", scale=3
                 )
                 take = gr.Button("Look at it", scale=1, min_width=100)
-    report = gr.HTML(NOTHING, elem_id="data-report")
+    report = panel(NOTHING, elem_id="data-report")
     with gr.Column(visible=False, elem_id="data-more") as more:
         with gr.Accordion("Something was read wrongly? Say which column is what", open=False):
             form = gr.Dropdown(
@@ -98,15 +96,21 @@ def build(shell: Shell) -> DataTab:
                     for label in FIELDS.values()
                 ]
             again = gr.Button("Read it again", elem_id="read-again")
-        dry = gr.HTML(elem_id="dry-run")
         reward = gr.Dropdown(
             reward_choices(),
             value="math",
-            label="Reward: how an answer is judged",
+            label="Reward",
+            info="How an answer is judged, here and in training.",
             elem_id="reward",
         )
-        rendered = gr.HTML(elem_id="examples")
-        model = gr.Textbox("tiny", label="Model whose chat template is applied", max_lines=1)
+        dry = panel(elem_id="dry-run")
+        model = gr.Textbox(
+            "tiny",
+            label="Model",
+            info="Whose chat template is applied; press Enter to apply another.",
+            max_lines=1,
+        )
+        rendered = panel(elem_id="examples")
         with gr.Row(equal_height=True):
             held_out = gr.Number(
                 50, label="Rows to hold out and measure with", precision=0, minimum=0, min_width=200

@@ -26,7 +26,7 @@ def report_view(report: Report) -> str:
         f'<p class="meta">Read as <b>{text(found.format)}</b> ({text(found.kind)}): '
         f"{text(found.why)}.</p>",
         counts(report),
-        notes(reading(report)),
+        f'<p class="meta">{text(". ".join(reading(report)))}.</p>',
         _details(f"Rows that cannot be used ({report.bad:,})", bad),
         *doubts,
         _details("What stands in which column", columns(report)),

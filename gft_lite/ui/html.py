@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
 
 from gft_lite.report.html import text
 
-__all__ = ["card", "empty", "failure", "heading", "progress", "styled", "text"]
+__all__ = ["card", "empty", "failure", "heading", "panel", "progress", "styled", "text"]
 
 MARKS = {
     "running": "●",
@@ -18,6 +21,11 @@ MARKS = {
     "interrupted": "◌",
     "created": "○",
 }
+
+
+def panel(html: str = "", **options: Any) -> gr.HTML:
+    """A place for markup, with our style sheet and no other."""
+    return gr.HTML(html, apply_default_css=False, **options)
 
 
 def styled(*html: str) -> str:

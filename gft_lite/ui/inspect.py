@@ -13,7 +13,7 @@ from gft_lite.report.inside import LEGEND, Look, group_article
 from gft_lite.report.numbers import figure, look, number, percent
 from gft_lite.report.record import responses
 from gft_lite.runs import RunDir
-from gft_lite.ui.html import empty, styled, text
+from gft_lite.ui.html import empty, panel, styled, text
 from gft_lite.ui.said import guarded
 from gft_lite.ui.shell import Shell
 
@@ -32,7 +32,7 @@ COLOURS = [("Probability", "probability"), ("Weight it got", "weight")]
 class Inspector:
     """What others hook on."""
 
-    panel: gr.Column
+    whole: gr.Column
     step: gr.Slider
     group: gr.Slider
     view: gr.HTML
@@ -41,7 +41,7 @@ class Inspector:
 
 def build(shell: Shell, runs: gr.Radio) -> Inspector:
     """The inspector of the run that is chosen in `runs`."""
-    with gr.Column(visible=True, elem_id="inspector") as panel:
+    with gr.Column(visible=False, elem_id="inspector") as whole:
         with gr.Row():
             step = gr.Slider(1, 2, value=1, step=1, label="Step", elem_id="inspect-step")
             group = gr.Slider(1, 2, value=1, step=1, label="Group", elem_id="inspect-group")
@@ -57,7 +57,7 @@ def build(shell: Shell, runs: gr.Radio) -> Inspector:
             )
             by = gr.Radio(COLOURS, value="probability", label="Colour tokens by")
             what_if = gr.Checkbox(False, label="Show the weights of this τ", elem_id="what-if")
-        view = gr.HTML(NOTHING, elem_id="group-view")
+        view = panel(NOTHING, elem_id="group-view")
 
     @guarded
     def show(name: str | None, at: float, which: float, by: str, tau: float, on: bool) -> Any:
@@ -76,7 +76,7 @@ def build(shell: Shell, runs: gr.Radio) -> Inspector:
             trigger_mode="always_last",
             api_visibility="private",
         )
-    return Inspector(panel, step, group, view, tau)
+    return Inspector(whole, step, group, view, tau)
 
 
 def group_view(

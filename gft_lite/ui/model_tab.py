@@ -23,7 +23,7 @@ from gft_lite.ui.chosen import (
     configured,
 )
 from gft_lite.ui.data_tab import reward_choices
-from gft_lite.ui.html import failure, heading
+from gft_lite.ui.html import failure, heading, panel
 from gft_lite.ui.said import guarded, sentence
 from gft_lite.ui.shell import Shell
 
@@ -75,7 +75,7 @@ def preset_choices() -> list[tuple[str, str]]:
 def build(shell: Shell) -> ModelTab:
     """The tab."""
     first = load_config(preset=preset_names()[0])
-    gr.HTML(heading("Model & method", "A preset is a good start; change what you know better."))
+    panel(heading("Model & method", "A preset is a good start; change what you know better."))
     with gr.Row():
         data = gr.Dropdown(
             ready_choices(shell), value=datasets.DEMO, label="Data", elem_id="train-data"
@@ -111,7 +111,7 @@ def build(shell: Shell) -> ModelTab:
                 info=setting.info,
                 precision=0 if setting.whole else None,
                 minimum=setting.least,
-                min_width=190,
+                min_width=240,
                 elem_id=f"set-{setting.key.replace('.', '-')}",
             )
             for setting in SETTINGS
@@ -123,8 +123,8 @@ def build(shell: Shell) -> ModelTab:
             lines=5,
             elem_id="more-settings",
         )
-    badge = gr.HTML(elem_id="memory-badge")
-    wrong = gr.HTML(elem_id="config-wrong")
+    badge = panel(elem_id="memory-badge")
+    wrong = panel(elem_id="config-wrong")
     start = gr.Button("Start training", variant="primary", size="lg", elem_id="start-run")
     with gr.Accordion("Exactly what will run", open=False, elem_id="exactly"):
         command = gr.Code(label="Command line", language="shell", interactive=False, lines=3)

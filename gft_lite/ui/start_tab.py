@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from gft_lite.config import RunConfig, load_config
-from gft_lite.ui.html import card, styled
+from gft_lite.ui.html import card, panel, styled
 from gft_lite.ui.shell import Shell
 
 TRY_PRESET = "tiny-cpu"
@@ -52,9 +52,9 @@ class StartTab:
 
 def build(shell: Shell) -> StartTab:
     """The first screen."""
-    gr.HTML(HERO)
+    panel(HERO)
     with gr.Row(elem_classes="first-buttons"):
         try_it = gr.Button("Try it: 2 minutes, no GPU", variant="primary", size="lg", elem_id="try")
         own_data = gr.Button("Bring your own file", size="lg", elem_id="own-data")
-    gr.HTML(STEPS)
+    panel(STEPS)
     return StartTab(try_it, own_data)

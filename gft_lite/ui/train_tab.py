@@ -12,7 +12,7 @@ from gft_lite.jobs import RESUMABLE
 from gft_lite.runs import BUSY
 from gft_lite.ui import inspect
 from gft_lite.ui.follow import Follower
-from gft_lite.ui.html import heading
+from gft_lite.ui.html import heading, panel
 from gft_lite.ui.run_view import NO_RUNS, listed, run_curves, run_head, run_warnings
 from gft_lite.ui.said import guarded
 from gft_lite.ui.shell import Shell
@@ -45,21 +45,21 @@ def build(shell: Shell) -> TrainTab:
         with gr.Column(scale=1, min_width=260):
             runs = gr.Radio(label="Runs", elem_id="run-list", choices=[])
         with gr.Column(scale=3, min_width=320):
-            head = gr.HTML(NO_RUNS, elem_id="run-head")
+            head = panel(NO_RUNS, elem_id="run-head")
             with gr.Row(elem_classes="actions"):
                 stop = gr.Button("Stop", visible=False, elem_id="stop", min_width=120)
                 go_on = gr.Button(
                     "Continue", visible=False, variant="primary", elem_id="continue", min_width=120
                 )
-            wary = gr.HTML(elem_id="run-warnings")
-            curves = gr.HTML(elem_id="run-curves")
-            inside = gr.HTML(
+            wary = panel(elem_id="run-warnings")
+            curves = panel(elem_id="run-curves")
+            inside = panel(
                 heading("Inside a group", inspect.INTRO), visible=False, elem_id="inside-heading"
             )
             inspector = inspect.build(shell, runs)
     timer = gr.Timer(LOOK_SECONDS)
     outputs = [runs, head, stop, go_on, wary, curves, inside]
-    outputs += [inspector.panel, inspector.step, inspector.group, inspector.tau, inspector.view]
+    outputs += [inspector.whole, inspector.step, inspector.group, inspector.tau, inspector.view]
     outputs.append(shown)
 
     def view(chosen: str | None, before: tuple[Any, ...], anew: bool) -> list[Any]:
