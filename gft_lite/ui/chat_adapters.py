@@ -46,7 +46,8 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Stock:
-    """Adapters that can be used, newest first, and a sentence about each run that cannot be."""
+    """Adapters that can be used, those of runs first, newest first; a sentence about each run that
+    cannot be."""
 
     adapters: tuple[Adapter, ...]
     others: tuple[str, ...]
@@ -80,7 +81,7 @@ def stock(shell: Shell) -> Stock:
             found.append(_of_run(job.name, job.run, job.state))
         except GftError as error:
             others.append(str(error))
-    return Stock((*_mixes(shell), *found), tuple(others))
+    return Stock((*found, *_mixes(shell)), tuple(others))
 
 
 def base_key(model: ModelConfig) -> str:

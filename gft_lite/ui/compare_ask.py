@@ -16,6 +16,7 @@ from typing import Any
 from gft_lite.report.html import notes
 from gft_lite.types import ConfigError, DataError, GftError
 from gft_lite.ui.chat_adapters import MIX, Adapter, Stock, base_key, stock
+from gft_lite.ui.chat_download import handed_out
 from gft_lite.ui.chat_pipe import Event, ModelProcess
 from gft_lite.ui.compare_files import chosen_file, reward_of
 from gft_lite.ui.compare_view import Answers, figures, working
@@ -223,7 +224,8 @@ class Desk:
                         some = event["rows"][0]
                         dropped.append(f"{event['count']:,} rows were left out, such as: {some}")
                     case "scored":
-                        yield styled(notes(dropped)) + figures(event), str(file)
+                        page_file = handed_out(self.shell.workspace, file)
+                        yield styled(notes(dropped)) + figures(event), page_file
                     case "stopped":
                         yield working("Stopped. Nothing was measured."), None
                     case "starting" | "waiting":

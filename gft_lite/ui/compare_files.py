@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gft_lite.assets import ASSETS, PREFIX
-from gft_lite.data.sniff import KIND_OF_SUFFIX
+from gft_lite.assets import PREFIX
 from gft_lite.rewards import REWARDS, Spec
 from gft_lite.types import ConfigError, DataError
+from gft_lite.ui import datasets
 from gft_lite.ui.chat_adapters import Adapter, Stock
 from gft_lite.ui.shell import Shell
 
@@ -21,21 +21,24 @@ EMBEDDED = {
 
 
 def known_files(shell: Shell, found: Stock) -> dict[str, str]:
-    """Path → label: held-out files of runs, uploads, and the demo's own."""
+    """Path → label: held-out files of runs, data made ready in Data, and the demo's own."""
     files: dict[str, str] = {}
     for adapter in found.adapters:
         data = adapter.config.data if adapter.config else None
-        for path, what in (
-            (data.eval_path, "held out of") if data else (None, ""),
-            (data.retention_path, "old skill of") if data else (None, ""),
-        ):
-            if path and not path.startswith(PREFIX) and Path(path).is_file():
-                files.setdefault(path, f"{Path(path).name} ({what} {adapter.name})")
-    for file in sorted(shell.workspace.uploads_dir.glob("*/*")):
-        if file.suffix in KIND_OF_SUFFIX and file.is_file() and str(file) not in files:
-            files[str(file)] = f"{file.name} ({file.parent.name})"
-    files |= {name: label for name, label in EMBEDDED.items() if _there(name)}
-    return files
+        if data:
+            _add(files, data.eval_path, f"Held out of {adapter.name}")
+            _add(files, data.retention_path, f"Old skill of {adapter.name}")
+    for one in datasets.every(shell.workspace):
+        if one.parts:
+            parts = shell.workspace.upload(one.name) / one.parts
+            _add(files, str(parts / "held_out.jsonl"), f"{one.title}: held-out part")
+            _add(files, str(parts / "train.jsonl"), f"{one.title}: training part")
+    return files | EMBEDDED
+
+
+def _add(files: dict[str, str], path: str | None, label: str) -> None:
+    if path and not path.startswith(PREFIX) and Path(path).is_file():
+        files.setdefault(path, label)
 
 
 def usual_files(adapters: tuple[Adapter, ...]) -> tuple[str, str | None]:
@@ -80,7 +83,3 @@ def reward_of(choice: str, adapters: tuple[Adapter, ...]) -> Spec:
         if adapter.config:
             return adapter.config.reward
     return "math"
-
-
-def _there(name: str) -> bool:
-    return (ASSETS / f"{name.removeprefix(PREFIX)}.jsonl").is_file()

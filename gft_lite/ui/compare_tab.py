@@ -13,7 +13,7 @@ from gft_lite.ui.compare_ask import MOST_ADAPTERS, Desk, FileSettings, Page
 from gft_lite.ui.compare_files import AS_TRAINED, reward_choices
 from gft_lite.ui.compare_view import STYLE
 from gft_lite.ui.compare_who import NOTHING_YET, Who
-from gft_lite.ui.html import empty, heading
+from gft_lite.ui.html import empty, heading, panel
 from gft_lite.ui.shell import Shell
 
 LOG = "model-process.log"
@@ -38,24 +38,24 @@ def build(shell: Shell) -> None:
     """The tab."""
     process = ModelProcess(shell.workspace.root, LOG)
     desk = Desk(shell, process)
-    gr.HTML(STYLE + heading("Compare", INTRO))
+    panel(STYLE + heading("Compare", INTRO))
     with gr.Row():
         base = gr.Dropdown(label="Base model", choices=[], scale=1, min_width=240)
         adapters = gr.CheckboxGroup(
             label=f"Adapters, up to {MOST_ADAPTERS}", choices=[], scale=2, min_width=320
         )
-    note = gr.HTML(NOTHING_YET)
+    note = panel(NOTHING_YET)
     with gr.Tabs():
         with gr.Tab("A prompt"):
             asked, ask = _prompt_fields()
-            answers = gr.HTML(PROMPT_EMPTY)
+            answers = panel(PROMPT_EMPTY)
         with gr.Tab("A file"):
             settings, score = _file_fields()
-            figures = gr.HTML(FILE_EMPTY)
+            figures = panel(FILE_EMPTY)
             page = gr.DownloadButton("Download this comparison", visible=False)
         with gr.Tab("Mix two adapters"):
             parts, (try_mix, save_mix, end_mix) = _mix_fields()
-            mixed = gr.HTML(MIX_EMPTY)
+            mixed = panel(MIX_EMPTY)
             mix_page = gr.DownloadButton("Download this comparison", visible=False)
     who = Who(shell, base, adapters, note, settings[1], settings[2], *parts[:2])
     _keep_current(who)

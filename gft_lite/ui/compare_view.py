@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from gft_lite.report.html import notes, section, table
@@ -156,7 +157,7 @@ def _table(columns: Sequence[Column]) -> str:
         row += [_share(i, found, name) for name in shares]
         row += [_old_skill(i, column)] if retained else []
         row += [
-            f"{column['kl_nats_per_token']:.4f}<small>nats per token</small>" if i else "–",
+            f"{_minus(column['kl_nats_per_token'])}<small>nats per token</small>" if i else "–",
             str(found["truncated"]),
             str(found["unparsed"]),
             f"<code>{text((column['adapter_sha256'] or '–')[:12])}</code>",
@@ -167,6 +168,10 @@ def _table(columns: Sequence[Column]) -> str:
         ]
         rows.append(row)
     return table("Figures of every column", head, rows)
+
+
+def _minus(value: float) -> str:
+    return f"{value:.4f}".replace("-", "−")
 
 
 def _share(i: int, found: Mapping[str, Any], name: str) -> str:
@@ -189,8 +194,15 @@ def _old_skill(i: int, column: Column) -> str:
     return cell + (against if i else "")
 
 
+def _chip(i: int, score: Mapping[str, Any]) -> str:
+    """A column's letter and whether it was right."""
+    value = float(score["value"])
+    sign, said = ("✓", "right") if value >= 1 else ("✗", "wrong") if value <= 0 else ("~", "partly")
+    return f'<span class="chip m-{i}" title="{said}"><i>{LETTERS[i]}</i>{sign}</span>'
+
+
 def _asked(columns: Sequence[Column], row: Mapping[str, Any], place: int) -> str:
-    marks = "".join(mark(score) + " " for score in row["scores"])
+    chips = "".join(_chip(i, score) for i, score in enumerate(row["scores"]))
     cells = "".join(
         answer_cell(i, str(column["name"]), said, score=score)
         for i, (column, said, score) in enumerate(
@@ -200,7 +212,7 @@ def _asked(columns: Sequence[Column], row: Mapping[str, Any], place: int) -> str
     expected = f'<p class="quiet">Expected: {text(row["answer"])}</p>' if row["answer"] else ""
     return (
         f'<details class="asked"{" open" if place == 0 else ""}>'
-        f"<summary>{marks}{text(row['prompt'][:110])}</summary>"
+        f"<summary>{chips}{text(shorten(row['prompt'], 120, placeholder=' …'))}</summary>"
         f'<p class="prompt">{text(row["prompt"])}</p>{expected}'
         f'<div class="columns">{cells}</div></details>'
     )

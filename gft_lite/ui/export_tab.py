@@ -14,7 +14,7 @@ from gft_lite.ui.chat_pipe import ModelProcess
 from gft_lite.ui.compare_view import STYLE, quiet
 from gft_lite.ui.export_snippet import continue_with_trl
 from gft_lite.ui.export_write import DTYPES, NO_GGUF, Exports, about, has_converter, offered
-from gft_lite.ui.html import empty, heading
+from gft_lite.ui.html import empty, heading, panel
 from gft_lite.ui.said import guarded
 from gft_lite.ui.shell import Shell
 
@@ -35,13 +35,13 @@ def build(shell: Shell) -> None:
     """The tab."""
     process = ModelProcess(shell.workspace.root, LOG, idle_seconds=IDLE_SECONDS)
     exports = Exports(shell, process)
-    gr.HTML(STYLE + heading("Export", INTRO))
+    panel(STYLE + heading("Export", INTRO))
     run = gr.Dropdown(label="Run or mix", choices=[])
-    facts = gr.HTML(NOTHING_YET)
+    facts = panel(NOTHING_YET)
     with gr.Column(visible=False) as there:
         kind = gr.Radio(label="What to write", choices=offered(), value="adapter")
         if not has_converter():
-            gr.HTML(quiet([NO_GGUF]))
+            panel(quiet([NO_GGUF]))
         dtype = gr.Dropdown(
             label="Number format of merged weights",
             info="bfloat16 and float16 take half the space of float32.",
@@ -52,14 +52,14 @@ def build(shell: Shell) -> None:
         with gr.Row():
             write = gr.Button("Write it", variant="primary", scale=3, min_width=160)
             stop = gr.Button("Stop", variant="stop", interactive=False, min_width=100)
-        result = gr.HTML(visible=False)
+        result = panel(visible=False)
         download = gr.DownloadButton("Download", variant="primary", visible=False)
         with gr.Accordion("Model card", open=False):
             show_card = gr.Button("Show the model card", size="sm")
             card = gr.Code(label="Model card", language="markdown", wrap_lines=True, visible=False)
         with gr.Accordion("Go on with reinforcement learning (TRL)", open=False):
             program = gr.Code(label="Program", language="python")
-        with gr.Accordion("Report of the run", open=False):
+        with gr.Accordion("Report of the run", open=False) as of_run:
             make_report = gr.Button("Make the report", size="sm")
             report = gr.DownloadButton("Download the report", visible=False)
 
@@ -70,7 +70,7 @@ def build(shell: Shell) -> None:
             adapter = found.find(key or "")
         except GftError:
             said = NOTHING_YET + quiet(found.others)
-            return [gr.HTML(said), gr.Column(visible=False), *[gr.skip()] * 5]
+            return [gr.HTML(said), gr.Column(visible=False), *[gr.skip()] * 6]
         return [
             gr.HTML(about(adapter)),
             gr.Column(visible=True),
@@ -79,9 +79,10 @@ def build(shell: Shell) -> None:
             gr.DownloadButton(visible=False),
             gr.Code(visible=False),
             gr.DownloadButton(visible=False),
+            gr.Accordion(visible=adapter.config is not None),
         ]
 
-    shown = [facts, there, program, result, download, card, report]
+    shown = [facts, there, program, result, download, card, report, of_run]
 
     def seen(key: str | None) -> list[Any]:
         """The list as it is now; what was chosen stays where it is still there."""

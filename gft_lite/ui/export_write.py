@@ -19,6 +19,7 @@ from gft_lite.report.numbers import figure, percent
 from gft_lite.runs import RunDir
 from gft_lite.types import ConfigError, RunError
 from gft_lite.ui.chat_adapters import Adapter, base_label, parts_of, stock
+from gft_lite.ui.chat_download import handed_out
 from gft_lite.ui.chat_pipe import Event, ModelProcess
 from gft_lite.ui.compare_ask import RefusedError, capital
 from gft_lite.ui.compare_view import working
@@ -117,7 +118,8 @@ class Exports:
         if adapter.config is None:
             raise RunError(f"{adapter.name} is a mix, not a run: compare it to see its figures")
         folder = self.shell.workspace.new(self.shell.workspace.exports_dir, "report")
-        return str(write_run_report(RunDir(adapter.path), folder / f"{adapter.name}-report.html"))
+        page = write_run_report(RunDir(adapter.path), folder / f"{adapter.name}-report.html")
+        return handed_out(self.shell.workspace, page)
 
     def _write(self, adapter: Adapter, kind: str, dtype: str) -> Iterator[Written]:
         if kind not in KINDS or dtype not in DTYPES:
@@ -134,7 +136,9 @@ class Exports:
                     raise RefusedError(capital(event["message"]))
                 if event["say"] == "exported":
                     written = True
-                    file = str(out.with_name(f"{name}.zip")) if event["packed"] else None
+                    file = None
+                    if event["packed"]:
+                        file = handed_out(self.shell.workspace, out.with_name(f"{name}.zip"))
                     yield Written(_exported(out, event), file, event["card"])
                 elif event["say"] in PROGRESS:
                     yield Written(working(PROGRESS[event["say"]]))
