@@ -13,7 +13,16 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
 import gradio as gr
 
-from gft_lite.ui import compare_tab, data_tab, export_tab, model_tab, start_tab, theme, train_tab
+from gft_lite.ui import (
+    api,
+    compare_tab,
+    data_tab,
+    export_tab,
+    model_tab,
+    start_tab,
+    theme,
+    train_tab,
+)
 from gft_lite.ui.html import panel
 from gft_lite.ui.said import guarded
 from gft_lite.ui.shell import Shell, open_shell
@@ -45,6 +54,7 @@ def build_app(shell: Shell) -> gr.Blocks:
                 compare_tab.build(shell)
             with gr.Tab("Export", id="export"):
                 export_tab.build(shell)
+        api.expose(shell)
         _lead(shell, tabs, start, data, model, train)
 
         def arrive() -> list[Any]:

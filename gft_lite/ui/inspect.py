@@ -32,7 +32,7 @@ COLOURS = [("Probability", "probability"), ("Weight it got", "weight")]
 class Inspector:
     """What others hook on."""
 
-    whole: gr.Column
+    controls: gr.Column
     step: gr.Slider
     group: gr.Slider
     view: gr.HTML
@@ -41,7 +41,8 @@ class Inspector:
 
 def build(shell: Shell, runs: gr.Radio) -> Inspector:
     """The inspector of the run that is chosen in `runs`."""
-    with gr.Column(visible=False, elem_id="inspector") as whole:
+    with gr.Column(visible=False, elem_id="inspector") as controls:
+        panel(styled(f'<p class="intro">{text(INTRO)}</p>'))
         with gr.Row():
             step = gr.Slider(1, 2, value=1, step=1, label="Step", elem_id="inspect-step")
             group = gr.Slider(1, 2, value=1, step=1, label="Group", elem_id="inspect-group")
@@ -57,7 +58,7 @@ def build(shell: Shell, runs: gr.Radio) -> Inspector:
             )
             by = gr.Radio(COLOURS, value="probability", label="Colour tokens by")
             what_if = gr.Checkbox(False, label="Show the weights of this τ", elem_id="what-if")
-        view = panel(NOTHING, elem_id="group-view")
+    view = panel(NOTHING, elem_id="group-view")
 
     @guarded
     def show(name: str | None, at: float, which: float, by: str, tau: float, on: bool) -> Any:
@@ -76,7 +77,7 @@ def build(shell: Shell, runs: gr.Radio) -> Inspector:
             trigger_mode="always_last",
             api_visibility="private",
         )
-    return Inspector(whole, step, group, view, tau)
+    return Inspector(controls, step, group, view, tau)
 
 
 def group_view(

@@ -127,8 +127,10 @@ def build(shell: Shell) -> ModelTab:
     wrong = panel(elem_id="config-wrong")
     start = gr.Button("Start training", variant="primary", size="lg", elem_id="start-run")
     with gr.Accordion("Exactly what will run", open=False, elem_id="exactly"):
-        command = gr.Code(label="Command line", language="shell", interactive=False, lines=3)
-        document = gr.Code(label="YAML", language="yaml", interactive=False, lines=10)
+        command = gr.Code(
+            label="Command line", language="shell", interactive=False, lines=3, max_lines=12
+        )
+        document = gr.Code(label="YAML", language="yaml", interactive=False, lines=10, max_lines=24)
     fields = [data, preset, model, adapter, method, reward, more, *values]
 
     def choice(

@@ -12,14 +12,14 @@ from gft_lite.jobs import RESUMABLE
 from gft_lite.runs import BUSY
 from gft_lite.ui import inspect
 from gft_lite.ui.follow import Follower
-from gft_lite.ui.html import heading, panel
+from gft_lite.ui.html import panel
 from gft_lite.ui.run_view import NO_RUNS, listed, run_curves, run_head, run_warnings
-from gft_lite.ui.said import guarded
+from gft_lite.ui.said import guarded, sentence
 from gft_lite.ui.shell import Shell
 
 LOOK_SECONDS = 1.5
 HIDDEN = {"visible": False, "__type__": "update"}
-NOTHING_ELSE = (HIDDEN, HIDDEN, "", "", HIDDEN, HIDDEN, *[gr.skip()] * 4)
+NOTHING_ELSE = (HIDDEN, HIDDEN, "", "", HIDDEN, *[gr.skip()] * 3, inspect.NOTHING)
 
 
 @dataclass(frozen=True)
@@ -52,20 +52,22 @@ def build(shell: Shell) -> TrainTab:
                     "Continue", visible=False, variant="primary", elem_id="continue", min_width=120
                 )
             wary = panel(elem_id="run-warnings")
-            curves = panel(elem_id="run-curves")
-            inside = panel(
-                heading("Inside a group", inspect.INTRO), visible=False, elem_id="inside-heading"
-            )
-            inspector = inspect.build(shell, runs)
+            with gr.Tabs():
+                with gr.Tab("Curves", id="curves"):
+                    curves = panel(elem_id="run-curves")
+                with gr.Tab("Inside a group", id="inside"):
+                    inspector = inspect.build(shell, runs)
     timer = gr.Timer(LOOK_SECONDS)
-    outputs = [runs, head, stop, go_on, wary, curves, inside]
-    outputs += [inspector.whole, inspector.step, inspector.group, inspector.tau, inspector.view]
+    outputs = [runs, head, stop, go_on, wary, curves]
+    outputs += [inspector.controls, inspector.step, inspector.group, inspector.tau, inspector.view]
     outputs.append(shown)
 
     def view(chosen: str | None, before: tuple[Any, ...], anew: bool) -> list[Any]:
         """Everything that has changed since `before`."""
         labels = choices(shell)
         names = [name for _, name in labels]
+        if not names and before == (labels,):
+            return [gr.skip()] * len(outputs)
         if not names:
             return [gr.Radio(choices=[], value=None), NO_RUNS, *NOTHING_ELSE, (labels,)]
         if chosen not in names:
@@ -90,22 +92,23 @@ def build(shell: Shell) -> TrainTab:
             gr.Button(visible=job.state in RESUMABLE),
             run_warnings(follower.followed(job).warnings(job)),
             run_curves(seen),
-            gr.HTML(visible=bool(stored)),
             gr.Column(visible=bool(stored)),
             *inspect.moved(job.run, stored, seen.record.config, first),
             now,
         ]
 
     def look(chosen: str | None, before: tuple[Any, ...]) -> list[Any]:
-        return view(chosen, before, False)
+        try:
+            return view(chosen, before, False)
+        except Exception as error:  # the next look is near: no toast for each
+            sentence(error)
+            return [gr.skip()] * len(outputs)
 
     def choose(chosen: str | None) -> list[Any]:
         return view(chosen, (), True)
 
     hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    timer.tick(
-        guarded(look), [runs, shown], outputs, concurrency_limit=4, trigger_mode="once", **hidden
-    )
+    timer.tick(look, [runs, shown], outputs, concurrency_limit=4, trigger_mode="once", **hidden)
     runs.input(guarded(choose), runs, outputs, trigger_mode="always_last", **hidden)
 
     @guarded
