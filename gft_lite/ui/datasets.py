@@ -89,8 +89,8 @@ def add_file(workspace: Workspace, sent: str, title: str) -> DataSet:
     """
     if not workspace.contains(sent):
         raise DataError("that file was not sent by this page; nothing was read")
-    endings = [e.lower() for e in Path(title).suffixes[-2:] if e.lower() in ENDINGS]
-    if not endings:
+    *_, inner, last = ("", "", *(ending.lower() for ending in Path(title).suffixes))
+    if last not in ENDINGS:
         raise DataError(
             f"{shorten(title)}: files of this kind are not read. Give JSONL, JSON, CSV, TSV, "
             "Parquet or Excel, also packed as gz, bz2, xz, zst or zip."
@@ -98,7 +98,7 @@ def add_file(workspace: Workspace, sent: str, title: str) -> DataSet:
     if not Path(sent).stat().st_size:
         raise DataError(f"{shorten(title)}: the file is empty; nothing was sent")
     folder = workspace.new(workspace.uploads_dir, "data")
-    source = f"data{''.join(endings)}"
+    source = f"data{inner}{last}" if inner in KIND_OF_SUFFIX else f"data{last}"
     shutil.move(sent, folder / source)
     return save(workspace, DataSet(folder.name, shorten(title), source))
 
