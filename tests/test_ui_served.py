@@ -80,7 +80,7 @@ def test_everything_can_be_reached_with_the_keyboard(app: App, browser: Browser)
         reached.append(page.evaluate("document.activeElement.innerText"))
     assert "Try it: 2 minutes, no GPU" in reached and "Bring your own file" in reached
     page.get_by_role("tab", name="Start").focus()
-    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator("#data-report")).to_be_visible()
     page.context.close()
@@ -97,17 +97,17 @@ def test_a_phone_never_scrolls_sideways(app: App, browser: Browser) -> None:
 
 def test_a_program_can_start_watch_stop_and_continue(client: Client, app: App) -> None:
     assert client.predict(api_name="/runs") == []
-    name = client.predict("tiny-cpu", SETTINGS, api_name="/start")
+    name = client.predict("tiny-cpu", SETTINGS, api_name="/start_run")
     assert name == "gft-1"
     run = RunDir(app.workspace / "runs" / name)
     while not any(run.events("step")):
         assert client.predict(name, api_name="/run")["state"] in ("queued", "starting", "running")
     shown = client.predict(name, api_name="/run")
     assert shown["last_step"]["step"] >= 1 and "pid" not in shown
-    waiting = client.predict("tiny-cpu", SETTINGS, api_name="/start")
+    waiting = client.predict("tiny-cpu", SETTINGS, api_name="/start_run")
     states = {run["name"]: run["state"] for run in client.predict(api_name="/runs")}
     assert states == {"gft-1": "running", "gft-2": "queued"}
-    assert client.predict(waiting, api_name="/stop") == "stopped"
+    assert client.predict(waiting, api_name="/stop_run") == "stopped"
 
 
 def test_while_a_run_trains_the_app_is_small_and_has_no_torch(app: App, client: Client) -> None:
@@ -116,21 +116,21 @@ def test_while_a_run_trains_the_app_is_small_and_has_no_torch(app: App, client: 
     assert me.memory_info().rss < 600 * 2**20, f"{me.memory_info().rss / 2**20:.0f} MiB"
     maps = Path(f"/proc/{app.process.pid}/maps").read_text()
     assert "python" in maps and "torch" not in maps
-    client.predict("gft-1", api_name="/stop")
+    client.predict("gft-1", api_name="/stop_run")
 
 
 @pytest.mark.parametrize(
     ("endpoint", "arguments", "said"),
     [
         ("/run", ["../../etc"], "there is no run of that name here"),
-        ("/stop", ["/etc"], "there is no run of that name here"),
-        ("/resume", ["gft-1/adapter"], "there is no run of that name here"),
-        ("/start", ["tiny-cpu", ["data.path=/etc/passwd"]], "lies outside the workspace"),
-        ("/start", ["tiny-cpu", ["model.name=../../model"]], "lies outside the workspace"),
-        ("/start", ["tiny-cpu", ["model.trust_remote_code=true"]], "from the command line"),
-        ("/start", ["tiny-cpu", ["reward={file: x.py}"]], "command line"),
-        ("/start", ["no-such", []], "unknown preset"),
-        ("/start", ["tiny-cpu", ["<img src=x onerror=alert(1)>"]], "&lt;img"),
+        ("/stop_run", ["/etc"], "there is no run of that name here"),
+        ("/resume_run", ["gft-1/adapter"], "there is no run of that name here"),
+        ("/start_run", ["tiny-cpu", ["data.path=/etc/passwd"]], "lies outside the workspace"),
+        ("/start_run", ["tiny-cpu", ["model.name=../../model"]], "lies outside the workspace"),
+        ("/start_run", ["tiny-cpu", ["model.trust_remote_code=true"]], "from the command line"),
+        ("/start_run", ["tiny-cpu", ["reward={file: x.py}"]], "command line"),
+        ("/start_run", ["no-such", []], "unknown preset"),
+        ("/start_run", ["tiny-cpu", ["<img src=x onerror=alert(1)>"]], "&lt;img"),
     ],
 )
 def test_a_program_is_refused_with_a_sentence(

@@ -12,7 +12,7 @@ from gft_lite.ui.shell import Shell
 
 
 def expose(shell: Shell) -> None:
-    """Add the endpoints /runs, /run, /start, /stop and /resume to the page that is being built."""
+    """Add /runs, /run, /start_run, /stop_run and /resume_run to the page that is being built."""
 
     def runs() -> list[dict[str, Any]]:
         """Every run: its name and status."""
@@ -26,21 +26,21 @@ def expose(shell: Shell) -> None:
         found = {"last_step": last["step"], "last_eval": last["eval"]}
         return {"name": name, **_plain(job.status), **found}
 
-    def start(preset: str, settings: list[str]) -> str:
+    def start_run(preset: str, settings: list[str]) -> str:
         """Queue a run of a preset with settings such as train.steps=20; its name."""
         return shell.jobs.start(load_config(preset=preset or None, overrides=settings)).path.name
 
-    def stop(name: str) -> str:
+    def stop_run(name: str) -> str:
         """Stop a run after its current step, or take it from the queue; its state."""
         shell.jobs.stop(name)
         return shell.jobs.job(name).state
 
-    def resume(name: str) -> str:
+    def resume_run(name: str) -> str:
         """Queue a run that ended early; its state."""
         shell.jobs.resume(name)
         return shell.jobs.job(name).state
 
-    for endpoint in (runs, run, start, stop, resume):
+    for endpoint in (runs, run, start_run, stop_run, resume_run):
         gr.api(guarded(endpoint), api_name=endpoint.__name__, concurrency_limit=4)
 
 
