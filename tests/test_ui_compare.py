@@ -41,6 +41,10 @@ SMALL = (
 EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
 TINY = {"name": "tiny"}
 PROMPT = "Ann has 4 pens and buys 3 more. How many pens does Ann have now?"
+LONG = (
+    "Ella has 47 pens. Ella gives Olga 20 pens. Ella gets 18 pens from Olga. Ella buys 4 boxes with "
+    "9 pens in each. Ella shares the pens among 3 friends. How many pens does each friend get?"
+)
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
@@ -131,17 +135,27 @@ def test_answers_grow_and_every_column_proves_what_it_is(
 def test_growing_in_strides_gives_the_answer_of_one_go(
     shell: Shell, process: ModelProcess, tmp_path: Path
 ) -> None:
-    asked = {"model": TINY, "adapters": [adapter(shell, "gft-1")]}
-    file = tmp_path / "one.jsonl"
-    file.write_text(json.dumps({"question": PROMPT, "answer": "7"}) + "\n")
-    whole = list(process.ask("score", data=str(file), reward="math", max_new_tokens=48, **asked))
-    texts = next(e for e in whole if e["say"] == "scored")["rows"][0]["texts"]
-    grown = list(process.ask("chat", prompt=PROMPT, max_new_tokens=48, **asked))
-    for column, text in enumerate(texts):
-        pieces = [e for e in grown if e["say"] == "text" and e["column"] == column]
-        assert pieces[-1]["text"] == text
-        assert all(text.startswith(piece["text"].rstrip()) for piece in pieces)
-    assert any(len(e["text"]) > 20 for e in grown if e["say"] == "text"), "too short to tell"
+    asked: dict[str, Any] = {
+        "model": TINY,
+        "adapters": [adapter(shell, "sft-1")],
+        "max_new_tokens": 40,
+    }
+    prompts = (PROMPT, "Write one sentence about rain.", LONG)
+    file = tmp_path / "three.jsonl"
+    rows = [json.dumps({"question": prompt, "answer": "7"}) for prompt in prompts]
+    file.write_text("\n".join(rows))
+    whole = list(process.ask("score", data=str(file), reward="math", **asked))
+    found = next(e for e in whole if e["say"] == "scored")["rows"]
+    texts = {row["prompt"]: row["texts"] for row in found}
+    most = 0
+    for prompt in prompts:
+        grown = list(process.ask("chat", prompt=prompt, **asked))
+        for column in range(2):
+            pieces = [e["text"] for e in grown if e["say"] == "text" and e["column"] == column]
+            assert pieces[-1] == texts[prompt][column]
+            assert all(pieces[-1].startswith(piece) for piece in pieces)
+            most = max(most, len(pieces))
+    assert most > 1, "no answer was long enough to grow"
 
 
 def test_what_is_wrong_comes_back_as_a_sentence(shell: Shell, process: ModelProcess) -> None:
