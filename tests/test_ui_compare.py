@@ -42,8 +42,8 @@ EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
 TINY = {"name": "tiny"}
 PROMPT = "Ann has 4 pens and buys 3 more. How many pens does Ann have now?"
 LONG = (
-    "Ella has 47 pens. Ella gives Olga 20 pens. Ella gets 18 pens from Olga. Ella buys 4 boxes with "
-    "9 pens in each. Ella shares the pens among 3 friends. How many pens does each friend get?"
+    "Ella has 47 pens. Ella gives Olga 20 pens. Ella gets 18 pens from Olga. Ella buys 4 boxes "
+    "with 9 pens in each. Ella shares the pens among 3 friends. How many does each friend get?"
 )
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (

@@ -1,6 +1,7 @@
 """The Export tab: what is written, what is offered, and a download in a real browser."""
 
 import tempfile
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,7 +60,7 @@ def merged(exports: Exports) -> list[Written]:
 def test_a_merged_model_is_checked_packed_and_described(
     shell: Shell, merged: list[Written]
 ) -> None:
-    assert "Loading the model" in merged[0].html and merged[0].file is None
+    assert "checking that it answers" in merged[0].html and merged[0].file is None
     end = merged[-1]
     assert "greedy answers are those of the trained model" in end.html
     assert end.file and Path(end.file).name == "gft-1-merged.zip"
@@ -69,12 +70,13 @@ def test_a_merged_model_is_checked_packed_and_described(
     assert [path.name for path in shell.workspace.exports_dir.iterdir()] == ["gft-1-merged-1"]
 
 
-def test_a_stopped_export_keeps_nothing(shell: Shell, exports: Exports) -> None:
+def test_a_stopped_export_keeps_nothing(
+    shell: Shell, exports: Exports, merged: list[Written]
+) -> None:
     pages = exports.write(RUN, "adapter", "float32")
-    for page in pages:
-        if "Loading" in page.html:
-            break
-    pages.close()  # type: ignore[attr-defined]
+    next(pages)
+    threading.Timer(0.5, exports.process.stop).start()
+    assert "Stopped; nothing was kept" in list(pages)[-1].html
     assert not list(shell.workspace.exports_dir.glob("gft-1-adapter*"))
 
 

@@ -12,7 +12,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class ModelProcess:
         """The process, while there is one."""
         return self._child.pid if self._child and self._child.poll() is None else None
 
-    def ask(self, do: str, **request: Any) -> Iterator[Event]:
+    def ask(self, do: str, **request: Any) -> Generator[Event, None, None]:
         """Events of one question; the last one says done, stopped or refused.
 
         Closing the iterator early stops the question.
@@ -75,7 +75,9 @@ class ModelProcess:
             if self._busy and self._asked == number and child is not None:
                 child.kill()
 
-        threading.Timer(GRACE_SECONDS, kill).start()
+        patience = threading.Timer(GRACE_SECONDS, kill)
+        patience.daemon = True
+        patience.start()
 
     def close(self) -> None:
         """End the process and give its memory back."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from gft_lite.ui.shell import Shell
 Page = tuple[str, str | None]  # markup, and the file to download where there is one
 
 MOST_ADAPTERS = 4
+LOADING = "Loading the model …"
 LONGEST_PROMPT = 50_000  # characters
 
 
@@ -136,23 +138,23 @@ class Desk:
                 f"the prompt has {len(prompt):,} characters, of {LONGEST_PROMPT:,} at most"
             )
         choice = self.choose(base, keys)
+        wanted = (expected or "").strip()
+        request = {
+            "model": choice.model,
+            "adapters": choice.folders,
+            "prompt": prompt,
+            "answer": wanted or None,
+            "reward": reward_of(reward, choice.adapters) if wanted else None,
+            "max_new_tokens": int(longest),
+            "temperature": 1.0 if drawn else 0.0,
+            "seed": secrets.randbelow(2**31),
+        }
         answers = Answers()
-        for event in self._events(
-            "chat",
-            model=choice.model,
-            adapters=choice.folders,
-            prompt=prompt,
-            answer=expected.strip() or None if expected else None,
-            reward=reward_of(reward, choice.adapters) if expected and expected.strip() else None,
-            max_new_tokens=int(longest),
-            temperature=1.0 if drawn else 0.0,
-            seed=secrets.randbelow(2**31),
-        ):
-            answers.take(event)
-            if answers.columns:
-                yield answers.html(), None
-            else:
-                yield _waiting(event), None
+        yield working(LOADING), None
+        with closing(self._events("chat", **request)) as events:
+            for event in events:
+                answers.take(event)
+                yield answers.html() if answers.columns else _waiting(event), None
 
     @page_of
     def score(self, base: str, keys: Sequence[str], settings: FileSettings) -> Iterator[Page]:
@@ -211,25 +213,27 @@ class Desk:
         page = self.shell.workspace.new(self.shell.workspace.exports_dir, "comparison")
         file = page / "comparison.html"
         dropped: list[str] = []
+        asked = self._events("score", model=model, adapters=folders, page=str(file), **request)
+        yield working(LOADING), None
         try:
-            for event in self._events(
-                "score", model=model, adapters=folders, page=str(file), **request
-            ):
-                match event["say"]:
-                    case "part":
-                        done, of = event["done"], event["of"]
-                        said = f"Answering and scoring: part {done} of {of} is done."
-                        yield working(said, done / of), None
-                    case "dropped":
-                        some = event["rows"][0]
-                        dropped.append(f"{event['count']:,} rows were left out, such as: {some}")
-                    case "scored":
-                        page_file = handed_out(self.shell.workspace, file)
-                        yield styled(notes(dropped)) + figures(event), page_file
-                    case "stopped":
-                        yield working("Stopped. Nothing was measured."), None
-                    case "starting" | "waiting":
-                        yield _waiting(event), None
+            with closing(asked) as events:
+                for event in events:
+                    match event["say"]:
+                        case "part":
+                            done, of = event["done"], event["of"]
+                            said = f"Answering and scoring: part {done} of {of} is done."
+                            yield working(said, done / of), None
+                        case "dropped":
+                            some = event["rows"][0]
+                            said = f"{event['count']:,} rows were left out, such as: {some}"
+                            dropped.append(said)
+                        case "scored":
+                            page_file = handed_out(self.shell.workspace, file)
+                            yield styled(notes(dropped)) + figures(event), page_file
+                        case "stopped":
+                            yield working("Stopped. Nothing was measured."), None
+                        case "waiting":
+                            yield _waiting(event), None
         finally:
             if not file.is_file():
                 shutil.rmtree(page, ignore_errors=True)
@@ -238,7 +242,7 @@ class Desk:
         """Ask, and say whether it was done rather than stopped."""
         return [event["say"] for event in self._events(do, **request)][-1] == "done"
 
-    def _events(self, do: str, **request: Any) -> Iterator[Event]:
+    def _events(self, do: str, **request: Any) -> Generator[Event, None, None]:
         """Events of a question. RefusedError where it is refused."""
         for event in self.process.ask(do, **request):
             if event["say"] == "refused":
@@ -256,4 +260,4 @@ def _waiting(event: Event) -> str:
         return working("Another window is asking; yours is next …")
     if event["say"] == "stopped":
         return working("Stopped.")
-    return working("Loading the model …")
+    return working(LOADING)

@@ -10,6 +10,7 @@ from gft_lite.ui.chat_adapters import Adapter
 
 PROGRAM = Template('''\
 # Continue the adapter with TRL: pip install gft-lite "trl>=1.15"
+import torch
 from datasets import Dataset
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -47,7 +48,9 @@ def reward(completions, answer, **_):
 
 # is_trainable: else nothing trains. No peft_config: TRL then keeps a frozen copy of this adapter
 # as the reference, and beta pulls towards it.
-base = AutoModelForCausalLM.from_pretrained(BASE, revision=$revision)
+gpu = torch.cuda.is_available()
+dtype = torch.bfloat16 if gpu else torch.float32
+base = AutoModelForCausalLM.from_pretrained(BASE, revision=$revision, dtype=dtype)
 trainer = GRPOTrainer(
     model=PeftModel.from_pretrained(base, FOLDER, is_trainable=True),
     reward_funcs=reward,
@@ -59,6 +62,8 @@ trainer = GRPOTrainer(
         per_device_train_batch_size=8,
         num_generations=8,
         max_completion_length=$longest,
+        bf16=gpu,
+        use_cpu=not gpu,
         save_strategy="no",
         report_to="none",
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ NO_GGUF = (
 DTYPES = ("bfloat16", "float16", "float32")
 PROGRESS = {
     "waiting": "Another export is being written; yours is next …",
-    "starting": "Loading the model …",
+    "starting": "Writing it, and checking that it answers as the trained model does …",
     "checked": "The check has passed. Packing …",
     "stopped": "Stopped; nothing was kept.",
 }
@@ -130,18 +131,19 @@ class Exports:
         folder = self.shell.workspace.new(self.shell.workspace.exports_dir, name)
         out, written = folder / name, False
         ask = {"path": str(adapter.path), "kind": kind, "out": str(out), "dtype": dtype}
+        yield Written(working(PROGRESS["starting"]))
         try:
-            for event in self.process.ask("export", **ask):
-                if event["say"] == "refused":
-                    raise RefusedError(capital(event["message"]))
-                if event["say"] == "exported":
-                    written = True
-                    file = None
-                    if event["packed"]:
-                        file = handed_out(self.shell.workspace, out.with_name(f"{name}.zip"))
-                    yield Written(_exported(out, event), file, event["card"])
-                elif event["say"] in PROGRESS:
-                    yield Written(working(PROGRESS[event["say"]]))
+            with closing(self.process.ask("export", **ask)) as events:
+                for event in events:
+                    if event["say"] == "refused":
+                        raise RefusedError(capital(event["message"]))
+                    if event["say"] == "exported":
+                        written, file = True, None
+                        if event["packed"]:
+                            file = handed_out(self.shell.workspace, out.with_name(f"{name}.zip"))
+                        yield Written(_exported(out, event), file, event["card"])
+                    elif event["say"] in PROGRESS:
+                        yield Written(working(PROGRESS[event["say"]]))
         finally:
             if not written:
                 shutil.rmtree(folder, ignore_errors=True)
