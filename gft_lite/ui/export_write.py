@@ -186,6 +186,9 @@ def _exported(out: Path, event: Event) -> str:
         f"differ by {figure(check['max_logp_difference'])} nats at most."
         for check in event["checks"]
     ]
-    if not event["packed"]:
-        lines.append(f"That is too large for a browser. It is on this machine, in {out}.")
+    place = f"exports/{out.parent.name}"
+    if event["packed"]:
+        lines.append(f"It stays in the workspace, in {place}.")
+    else:
+        lines.append(f"That is too large for a browser: take it from the workspace, {place}.")
     return styled(card(f"Ready: {out.name}, {said}", lines))
