@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from browser import PATIENCE_MS, chromium, window
+from playwright.sync_api import Page, expect
 
 from gft_lite import train
 from gft_lite.config import load_config
@@ -45,11 +46,6 @@ LONG = (
     "Ella has 47 pens. Ella gives Olga 20 pens. Ella gets 18 pens from Olga. Ella buys 4 boxes "
     "with 9 pens in each. Ella shares the pens among 3 friends. How many does each friend get?"
 )
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-).split()
 
 
 @pytest.fixture(scope="module")
@@ -361,29 +357,21 @@ def test_the_app_imports_no_torch() -> None:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not Path(CHROMIUM).is_file():
-        pytest.skip("Debian's chromium is not installed")
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def open_page(shell: Shell, browser: Browser) -> Iterator[Callable[[int], Page]]:
+def open_page(shell: Shell) -> Iterator[Callable[[int], Page]]:
     """A page of a served app, as wide as asked, on the Compare tab."""
-    served = app.serve(shell, block=False)
+    with chromium() as browser:
+        served = app.serve(shell, block=False)
 
-    def open_(width: int) -> Page:
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        page.goto(served.local_url)
-        page.get_by_role("tab", name="Compare").click()
-        expect(page.get_by_label("gft-1 ·")).to_be_visible(timeout=20_000)
-        return page
+        def open_(width: int) -> Page:
+            page = window(browser).new_page()
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto(served.local_url)
+            page.get_by_role("tab", name="Compare").click()
+            page.get_by_label("gft-1 ·").wait_for()
+            return page
 
-    yield open_
-    served.close()
+        yield open_
+        served.close()
 
 
 def test_from_a_prompt_to_answers_side_by_side(open_page: Callable[[int], Page]) -> None:
@@ -395,7 +383,7 @@ def test_from_a_prompt_to_answers_side_by_side(open_page: Callable[[int], Page])
     page.get_by_role("button", name="Answer", exact=True).focus()
     page.keyboard.press("Enter")
     badges = page.locator(".columns .verdict")
-    expect(badges).to_have_count(3, timeout=60_000)
+    expect(badges).to_have_count(3, timeout=PATIENCE_MS)
     boxes = [page.locator(".columns article").nth(i).bounding_box() for i in range(3)]
     assert all(boxes) and len({box["y"] for box in boxes if box}) == 1, "not side by side"
     assert page.evaluate("window.hacked") is None
@@ -409,7 +397,7 @@ def test_on_a_phone_columns_stack_and_nothing_is_wider_than_the_screen(
     page.get_by_label("Prompt", exact=True).fill("2 + 2?")
     page.get_by_role("button", name="Answer", exact=True).click()
     cells = page.locator(".columns article")
-    expect(cells).to_have_count(3, timeout=60_000)
+    expect(cells).to_have_count(3, timeout=PATIENCE_MS)
     boxes = [cells.nth(i).bounding_box() for i in range(3)]
     assert len({box["x"] for box in boxes if box}) == 1, "not one below the other"
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from browser import PATIENCE_MS, chromium, window
+from playwright.sync_api import expect
 
 from gft_lite import train
 from gft_lite.config import load_config
@@ -30,11 +31,6 @@ SMALL = (
     "eval.k=2",
 )
 RUN = "runs/gft-1"
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-).split()
 
 
 @pytest.fixture(scope="module")
@@ -135,26 +131,23 @@ def test_a_download_in_a_browser(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The workspace lies outside the folders that Gradio hands out by itself, as at home."""
-    if not Path(CHROMIUM).is_file():
-        pytest.skip("Debian's chromium is not installed")
     elsewhere = tmp_path / "temporary"
     elsewhere.mkdir()
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
         served = app.serve(shell, block=False)
-        page = browser.new_page(viewport={"width": 390, "height": 800})
+        page = window(browser).new_page()
+        page.set_viewport_size({"width": 390, "height": 800})
         page.goto(served.local_url)
         page.get_by_role("tab", name="Export").click()
         write = page.get_by_role("button", name="Write it")
-        write.wait_for(timeout=20_000)
+        write.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         write.focus()
         page.keyboard.press("Enter")
-        expect(page.get_by_text("Ready: gft-1-adapter")).to_be_visible(timeout=90_000)
+        expect(page.get_by_text("Ready: gft-1-adapter")).to_be_visible(timeout=PATIENCE_MS)
         with page.expect_download() as caught:
             page.get_by_role("button", name="Download", exact=True).click()
         names = zipfile.ZipFile(caught.value.path()).namelist()
         assert "gft-1-adapter/adapter_model.safetensors" in names
-        browser.close()
         served.close()
