@@ -27,6 +27,7 @@ FIELDS = {
 }
 AS_FOUND = "as recognised"
 SHOWN_ROWS = 5
+MOST_HELD_OUT = 100  # unless a person asks for more
 NOTHING = empty(
     "No file chosen yet",
     "Drop a file above: JSONL, JSON, CSV, Parquet or Excel, with a question and a good answer in "
@@ -65,7 +66,6 @@ def build(shell: Shell) -> DataTab:
         with gr.Column(min_width=300):
             file = gr.File(
                 label="Drop a file here, or press to choose one",
-                file_types=[*datasets.ENDINGS],
                 height=150,
                 elem_id="upload",
             )
@@ -113,10 +113,10 @@ def build(shell: Shell) -> DataTab:
         rendered = panel(elem_id="examples")
         with gr.Row(equal_height=True):
             held_out = gr.Number(
-                50, label="Rows to hold out and measure with", precision=0, minimum=0, min_width=200
+                0, label="Rows to hold out and measure with", precision=0, minimum=0, min_width=200
             )
             use = gr.Button("Train on this file", variant="primary", elem_id="use", min_width=200)
-    outputs = [report, more, dry, rendered, *fields]
+    outputs = [report, more, dry, rendered, held_out, *fields]
 
     def examine(name: str | None, reward: str, model: str) -> Iterator[list[Any]]:
         """Report, dry run and examples, each as soon as it is there."""
@@ -138,7 +138,8 @@ def build(shell: Shell) -> DataTab:
         ]
         found = replace(found, path=data.title)
         shown = [report_view(found), gr.Column(visible=True)]
-        yield [*shown, _wait("Scoring experts and teachers"), "", *lists]
+        aside = min(MOST_HELD_OUT, found.usable // 10)
+        yield [*shown, _wait("Scoring experts and teachers"), "", aside, *lists]
         scored = _scored(where, options, reward)
         yield [*still[:2], scored, _wait("Applying the chat template"), *still[4:]]
         yield [*still[:3], _rendered(where, options, model), *still[4:]]
