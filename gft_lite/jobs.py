@@ -106,15 +106,13 @@ class Jobs:
 
     def job(self, name: str) -> Job:
         """One run. RunError where this workspace has none of that name."""
-        run = RunDir.open(self.workspace.run(name))
-        return Job(name, run, run.current())
+        return self._seen(RunDir.open(self.workspace.run(name)))
 
     def list(self) -> list[Job]:
         """All runs: those that wait, in their order, come before the others, newest first."""
         found = []
         for file in self.workspace.runs_dir.glob("*/config.yaml"):
-            run = RunDir(file.parent)
-            found.append((file.stat().st_mtime, Job(file.parent.name, run, run.current())))
+            found.append((file.stat().st_mtime, self._seen(RunDir(file.parent))))
         found.sort(key=lambda pair: -pair[0])
         jobs = [job for _, job in found]
         return [*(j for j in jobs if j.state in BUSY), *_queue(jobs)] + [
@@ -142,7 +140,7 @@ class Jobs:
 
         def watch() -> None:
             while not self._closed.wait(LOOKS_SECONDS):
-                with suppress(OSError):  # a full disk must not end the queue for good
+                with suppress(OSError, RunError):  # a full disk must not end the queue for good
                     self.advance()
 
         threading.Thread(target=watch, name="queue", daemon=True).start()
@@ -152,6 +150,13 @@ class Jobs:
         self._closed.set()
 
     # --- inside ---
+
+    def _seen(self, run: RunDir) -> Job:
+        """The run now; one that was just given to a worker does not wait any more."""
+        status, worker = run.current(), self._started.get(run.path.name)
+        if status["state"] == "queued" and worker is not None:
+            status = {**status, "state": "starting", "pid": worker.pid}
+        return Job(run.path.name, run, status)
 
     def _spawn(self, job: Job) -> None:
         command = [sys.executable, "-m", "gft_lite.worker", str(job.run.path)]
@@ -173,11 +178,10 @@ class Jobs:
             if code is None:
                 continue
             del self._started[name]
-            job = self.job(name)
-            if job.state == "queued":
-                job.run.set_status(
-                    "failed", message=f"the worker ended at once (code {code}); see log.txt"
-                )
+            run = RunDir(self.workspace.run(name))
+            if run.status()["state"] == "queued":
+                message = f"the worker ended at once (code {code}); see log.txt"
+                run.set_status("failed", message=message)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
