@@ -364,10 +364,13 @@ def open_page(shell: Shell) -> Iterator[Callable[[int], Page]]:
 
         def open_(width: int) -> Page:
             page = window(browser).new_page()
-            page.set_viewport_size({"width": width, "height": 900})
             page.goto(served.local_url)
             page.get_by_role("tab", name="Compare").click()
+            page.get_by_label("gft-3 ·").wait_for()  # the newest, of another base
+            page.get_by_label("Base model").click()
+            page.get_by_role("option", name="tiny (embedded").click()
             page.get_by_label("gft-1 ·").wait_for()
+            page.set_viewport_size({"width": width, "height": 900})
             return page
 
         yield open_

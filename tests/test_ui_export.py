@@ -137,11 +137,11 @@ def test_a_download_in_a_browser(
         monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
         served = app.serve(shell, block=False)
         page = window(browser).new_page()
-        page.set_viewport_size({"width": 390, "height": 800})
         page.goto(served.local_url)
         page.get_by_role("tab", name="Export").click()
         write = page.get_by_role("button", name="Write it")
         write.wait_for()
+        page.set_viewport_size({"width": 390, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         write.focus()
         page.keyboard.press("Enter")
