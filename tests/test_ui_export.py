@@ -1,5 +1,7 @@
 """The Export tab: what is written, what is offered, and a download in a real browser."""
 
+import json
+import shutil
 import tempfile
 import threading
 import zipfile
@@ -124,7 +126,16 @@ def test_the_program_that_goes_on_names_the_runs_own_data_and_reward(shell: Shel
 
 def test_what_is_known_of_an_adapter_is_shown_escaped(shell: Shell) -> None:
     html = about(stock(shell).find(RUN))
-    assert "Held out, greedy" in html and "of 4 prompts" in html and "gft" in html
+    assert "Held out, greedy" in html and "of 4 prompts" in html
+    evil = "<script>window.hacked=1</script>"
+    folder = shell.workspace.exports_dir / "mix-1"
+    folder.mkdir()
+    parts = [{"adapter": evil, "weight": 1.0}]
+    record = {"base": {"name": evil}, "stages": [{"method": evil, "parts": parts}]}
+    (folder / "gft_lite.json").write_text(json.dumps(record))
+    html = about(stock(shell).find("exports/mix-1"))
+    shutil.rmtree(folder)
+    assert html.count("&lt;script") == 3 and "<script" not in html
 
 
 def test_a_download_in_a_browser(
