@@ -13,7 +13,16 @@ from typing import Annotated, Any
 
 import typer
 
-from gft_lite import __version__, cli_adapters, cli_distill, cli_estimate, cli_eval, cli_methods
+from gft_lite import (
+    __version__,
+    cli_adapters,
+    cli_distill,
+    cli_estimate,
+    cli_eval,
+    cli_methods,
+    cli_prepare,
+    cli_ui,
+)
 from gft_lite.cli_data import JsonOption, MapOption, data_app, parse_map
 from gft_lite.cli_estimate import PresetOption, SetOption
 from gft_lite.cli_eval import SkipOption
@@ -30,9 +39,12 @@ app = typer.Typer(
 app.command()(cli_methods.demo)
 app.command("compare-methods")(cli_methods.compare_methods)
 data_app.command("distill")(cli_distill.distill)
+data_app.command("dry-run")(cli_prepare.dry_run)
+data_app.command("split")(cli_prepare.split)
 app.add_typer(data_app, name="data")
 app.command("eval")(cli_eval.eval_)
 app.command()(cli_estimate.estimate)
+app.command()(cli_ui.ui)
 for command in (cli_adapters.compare, cli_adapters.export, cli_adapters.mix):
     app.command()(command)
 runs_app = typer.Typer(help="List, show and stop runs.", no_args_is_help=True)

@@ -26,7 +26,8 @@ from typing import Any, Literal
 
 from gft_lite.types import RunError
 
-State = Literal["created", "running", "finished", "stopped", "failed"]
+State = Literal["created", "queued", "starting", "running", "finished", "stopped", "failed"]
+BUSY = ("starting", "running")  # states in which a process owns the run
 
 
 class RunDir:
@@ -124,6 +125,16 @@ class RunDir:
         except ValueError:
             return {"state": "failed", "message": f"{self.status_file} is damaged"}
 
+    def current(self) -> dict[str, Any]:
+        """The status with its state as it is: "interrupted" where the process has gone.
+
+        Not for the process that trains the run itself.
+        """
+        status = self.status()
+        if status["state"] in BUSY and not alive(status):
+            return {**status, "state": "interrupted"}
+        return status
+
     def request_stop(self) -> None:
         """Ask the run to stop after the current step."""
         self.stop_file.touch()
@@ -204,6 +215,21 @@ def of_stage(event: Mapping[str, Any], number: int, before: int) -> dict[str, An
     ended = event["type"] == "finished"
     told = {**event, "stage": number, "step": before + event.get("step", 0)}
     return told | {"type": "stage_finished"} if ended else told
+
+
+def alive(status: Mapping[str, Any]) -> bool:
+    """Whether the process of a status still runs: the same one, not a later one with its number,
+    and not this one."""
+    import psutil
+
+    if status["pid"] == os.getpid():
+        return False
+    try:
+        process = psutil.Process(status["pid"])
+        ended = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        return not ended and process.create_time() <= status["updated"]
+    except psutil.NoSuchProcess:
+        return False
 
 
 def step_of(path: Path) -> int:

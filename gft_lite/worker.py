@@ -27,7 +27,7 @@ from gft_lite.config import RunConfig, load_config
 from gft_lite.memory import forecast, shape_of
 from gft_lite.pipeline import check_stages, run_stages
 from gft_lite.prepare import Kept, Prepared, prepare, short_enough
-from gft_lite.runs import RunDir, State, step_of
+from gft_lite.runs import BUSY, RunDir, State, alive, step_of
 from gft_lite.types import Example, GftError, InputError, ModelError, RunError
 
 Event = dict[str, Any]
@@ -95,10 +95,15 @@ def resume(
     status = run.status()
     if status["state"] == "finished":
         raise RunError(f"{path} is finished; nothing is left to do")
-    if status["state"] == "running" and _alive(status):
+    if status["state"] in BUSY and alive(status):
         raise RunError(f"{path} is still running (process {status['pid']}); stop it first")
-    config = load_config(run.config_file)
-    prepared = _checked(config, allow_custom_reward)
+    _move_to(run, "starting")
+    try:
+        config = load_config(run.config_file)
+        prepared = _checked(config, allow_custom_reward)
+    except Exception as error:
+        _fail(run, error)
+        raise
     return _finish(run, _events(run, config, prepared, allow_custom_reward), on_event)
 
 
@@ -358,20 +363,24 @@ def _guarded(run: RunDir, events: Iterator[Event]) -> Iterator[Event]:
         yield from events
     except (KeyboardInterrupt, GeneratorExit):
         if run.status()["state"] == "running":
-            _end(run, "stopped", "interrupted; `gft-lite resume` continues")
+            _move_to(run, "stopped", message="interrupted; `gft-lite resume` continues")
         raise
     except Exception as error:
-        with run.log_file.open("a", encoding="utf-8") as log:
-            log.write(traceback.format_exc())
-        message = str(error) if isinstance(error, GftError) else f"{type(error).__name__}: {error}"
-        run.append({"type": "failed", "message": message})
-        _end(run, "failed", message)
+        _fail(run, error)
         raise
 
 
-def _end(run: RunDir, state: State, message: str) -> None:
+def _fail(run: RunDir, error: Exception) -> None:
+    with run.log_file.open("a", encoding="utf-8") as log:
+        log.write("".join(traceback.format_exception(error)))
+    message = str(error) if isinstance(error, GftError) else f"{type(error).__name__}: {error}"
+    run.append({"type": "failed", "message": message})
+    _move_to(run, "failed", message=message)
+
+
+def _move_to(run: RunDir, state: State, **fields: Any) -> None:
     reached = {key: value for key, value in run.status().items() if key in ("step", "steps")}
-    run.set_status(state, message=message, **reached)
+    run.set_status(state, **reached, **fields)
 
 
 @contextmanager
@@ -394,20 +403,6 @@ def _stop_on_signal(run: RunDir) -> Iterator[None]:
     finally:
         for s, old in before.items():
             signal.signal(s, old)
-
-
-def _alive(status: dict[str, Any]) -> bool:
-    """Whether the process of a status still runs: the same one, not a later one with its number."""
-    import psutil
-
-    if status["pid"] == os.getpid():
-        return False
-    try:
-        process = psutil.Process(status["pid"])
-        ended = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-        return not ended and process.create_time() <= status["updated"]
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _version(name: str) -> str | None:

@@ -12,8 +12,9 @@ from gft_lite.data.load import Loaded, load_examples
 from gft_lite.data.recognise import Recognition
 from gft_lite.data.repeats import spelled
 from gft_lite.data.report import Lengths, Report, check_file
-from gft_lite.data.report_text import report_json, report_text
+from gft_lite.data.report_text import read_report, report_json, report_text
 from gft_lite.data.rows import BadRow
+from gft_lite.data.split import Parts, split_file
 from gft_lite.data.store import StoredExamples, subset, where
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Judgement",
     "Lengths",
     "Loaded",
+    "Parts",
     "Recognition",
     "Report",
     "StoredExamples",
@@ -34,9 +36,11 @@ __all__ = [
     "check_file",
     "fix_file",
     "load_examples",
+    "read_report",
     "report_json",
     "report_text",
     "spelled",
+    "split_file",
     "subset",
     "where",
 ]

@@ -92,7 +92,7 @@ def fix_file(
             left.append((row, "joined", f"was joined to row {number}, which is left out", ""))
     joined = sum(map(len, followers.values()))
     with ExitStack() as stack:
-        out, rest = (stack.enter_context(_new(file)) for file in (target, aside))
+        out, rest = (stack.enter_context(new_file(file)) for file in (target, aside))
         for example in examples:
             out.write(json.dumps(canonical_row(example), ensure_ascii=False) + "\n")
         for number, kind, reason, quote in sorted(left):
@@ -144,7 +144,7 @@ def _judged(
     return subset(examples, kept), left
 
 
-def _new(path: Path) -> IO[str]:
+def new_file(path: Path) -> IO[str]:
     """A new file; DataError where it exists or cannot be made."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gft_lite.config import GroupConfig
@@ -23,6 +23,7 @@ from gft_lite.types import Example
 PARTS = ("prompt", "expert", "teacher")
 JUDGED_AT_ONCE = 256
 TOLD_EVERY_ROWS = 2000
+BINS = 30
 
 Progress = Callable[[int, int | None], None]
 """(rows read, rows in all at most or None)"""
@@ -30,7 +31,10 @@ Progress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class Lengths:
-    """Nearest-rank quantiles of `count` lengths; all zero where there are none."""
+    """Nearest-rank quantiles of `count` lengths; all zero where there are none.
+
+    `bins` counts them in equal stretches from `shortest` to `p99`; the last holds what is longer.
+    """
 
     count: int
     shortest: int
@@ -38,6 +42,7 @@ class Lengths:
     p90: int
     p99: int
     longest: int
+    bins: tuple[int, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -221,4 +226,13 @@ def lengths(values: Iterable[int]) -> Lengths:
     if not count:
         return Lengths(0, 0, 0, 0, 0, 0)
     median, p90, p99 = (ordered[math.ceil(count * p / 100) - 1] for p in (50, 90, 99))
-    return Lengths(count, ordered[0], median, p90, p99, ordered[-1])
+    return Lengths(count, ordered[0], median, p90, p99, ordered[-1], _bins(ordered, p99))
+
+
+def _bins(ordered: Sequence[int], last: int) -> tuple[int, ...]:
+    first = ordered[0]
+    counts = [0] * min(BINS, last - first + 1)
+    for value in ordered:
+        place = (value - first) * len(counts) // (last - first + 1)
+        counts[min(place, len(counts) - 1)] += 1
+    return tuple(counts)

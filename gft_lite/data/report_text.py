@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
-from gft_lite.data.findings import KINDS
+from gft_lite.data.columns import Column
+from gft_lite.data.findings import KINDS, Finding
+from gft_lite.data.recognise import Recognition
 from gft_lite.data.report import Lengths, Report
+from gft_lite.data.rows import BadRow
 
 SHOWN_BAD_ROWS = 200
 SHOWN_OF_A_KIND = 5
@@ -15,6 +19,22 @@ SHOWN_OF_A_KIND = 5
 def report_json(report: Report) -> dict[str, object]:
     """The report as plain JSON values; every key is always there."""
     return asdict(report) | {"bad": report.bad}
+
+
+def read_report(document: Mapping[str, Any]) -> Report:
+    """The report that `report_json` made a document of."""
+    plain = {key: value for key, value in document.items() if key != "bad"}
+    found = plain["recognised"]
+    tuples = {key: tuple(value) for key, value in found.items() if isinstance(value, list)}
+    units = {
+        unit: plain[unit] and {part: Lengths(**q) for part, q in plain[unit].items()}
+        for unit in ("characters", "tokens")
+    }
+    lists = {
+        key: tuple(kind(**each) for each in plain[key])
+        for key, kind in (("bad_rows", BadRow), ("columns", Column), ("findings", Finding))
+    }
+    return Report(**plain | {"recognised": Recognition(**found | tuples)} | units | lists)
 
 
 def report_text(report: Report) -> str:

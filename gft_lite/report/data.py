@@ -14,7 +14,6 @@ SHOWN_BAD_ROWS = 500
 def data_page(report: Report) -> str:
     """The report on a data file as one HTML document."""
     found = report.recognised
-    doubtful = sum(report.counts.values())
     lead = f"{found.kind}, read as '{found.format}': {found.why}."
     return page(
         title=f"Data: {Path(report.path).name}",
@@ -22,21 +21,30 @@ def data_page(report: Report) -> str:
         headline=f"{report.usable:,} of {report.rows:,} rows can be used",
         lead=lead,
         html=[
-            tiles(
-                [
-                    ("Rows", f"{report.rows:,}", f"{report.groups:,} groups"),
-                    ("Bad", f"{report.bad:,}", "cannot be used"),
-                    ("Doubts", f"{doubtful:,}", report.judged and f"reward {report.judged}"),
-                    ("With answer", f"{report.with_answer:,}", ""),
-                ]
-            ),
-            section("How it was read", [notes(_reading(report))]),
+            counts(report),
+            section("How it was read", [notes(reading(report))]),
             section("Lengths", [_lengths(report)]),
-            section("Columns", [_columns(report)]),
-            section("Doubtful rows", _findings(report)),
-            section("Rows that cannot be used", [_bad_rows(report)]),
+            section("Columns", [columns(report)]),
+            section("Doubtful rows", findings(report)),
+            section("Rows that cannot be used", [bad_rows(report)]),
             section("Where the compute goes", [_effort(report)], _EFFORT),
         ],
+    )
+
+
+def counts(report: Report) -> str:
+    """How many rows there are, and how many of them are bad or doubtful."""
+    return tiles(
+        [
+            ("Rows", f"{report.rows:,}", f"{report.groups:,} groups"),
+            ("Bad", f"{report.bad:,}", "cannot be used"),
+            (
+                "Doubts",
+                f"{sum(report.counts.values()):,}",
+                report.judged and f"reward {report.judged}",
+            ),
+            ("With answer", f"{report.with_answer:,}", ""),
+        ]
     )
 
 
@@ -51,7 +59,8 @@ def write_data_page(report: Report, path: Path) -> Path:
     return write_page(path, data_page(report))
 
 
-def _reading(report: Report) -> list[str]:
+def reading(report: Report) -> list[str]:
+    """What it was taken for, in sentences."""
     found = report.recognised
     said = [found.meaning] if found.meaning else []
     if found.runner_up:
@@ -81,7 +90,8 @@ def _lengths(report: Report) -> str:
     )
 
 
-def _columns(report: Report) -> str:
+def columns(report: Report) -> str:
+    """What stands in which column."""
     rows = [
         [
             text(column.name),
@@ -95,7 +105,8 @@ def _columns(report: Report) -> str:
     return table("Columns", heads, rows) if rows else ""
 
 
-def _findings(report: Report) -> list[str]:
+def findings(report: Report) -> list[str]:
+    """Doubtful rows, folded, a kind at a time."""
     parts = []
     for kind, (meaning, todo) in KINDS.items():
         count = report.counts.get(kind, 0)
@@ -110,7 +121,8 @@ def _findings(report: Report) -> list[str]:
     return parts
 
 
-def _bad_rows(report: Report) -> str:
+def bad_rows(report: Report) -> str:
+    """Every row that cannot be used, with its reason."""
     shown = "\n".join(str(row) for row in report.bad_rows[:SHOWN_BAD_ROWS])
     more = report.bad - SHOWN_BAD_ROWS
     return pre(shown + (f"\n… and {more:,} more" if more > 0 else "")) if shown else ""

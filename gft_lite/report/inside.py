@@ -7,7 +7,8 @@ which the model's own answers differ.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from gft_lite.report.html import text
 from gft_lite.report.numbers import figure, number
@@ -28,13 +29,33 @@ LEGEND = (
 )
 
 
+@dataclass(frozen=True)
+class Look:
+    """How tokens are shown: coloured by their probability or by the weight they got.
+
+    tau: show the weights they would have got with this τ (GFT eq. 5) in place of those they got.
+    """
+
+    by: Literal["probability", "weight"] = "probability"
+    tau: float | None = None
+
+    def weight(self, p: float | None, got: float | None) -> float | None:
+        """The weight to show for a token of probability p that got this one."""
+        if self.tau is None or p is None:
+            return got
+        return p if p < self.tau else 1.0
+
+
+AS_IT_WAS = Look()
+
+
 def inside_groups(record: Record) -> str:
     """An early and a late group; nothing where none with a gradient was stored."""
     steps = record.run.group_steps()
     third = max(1, len(steps) // 3)
     early = _telling(record, steps[:third][:SEARCHED_STEPS])
     late = _telling(record, reversed(steps[-third:][-SEARCHED_STEPS:])) if len(steps) > 1 else None
-    shown = [_group(step, group) for step, group in filter(None, (early, late))]
+    shown = [group_article(step, group) for step, group in filter(None, (early, late))]
     return LEGEND + "".join(shown) if shown else ""
 
 
@@ -68,7 +89,8 @@ def _advantages(group: Mapping[str, Any], source: str = "") -> list[float]:
 # --- markup -------------------------------------------------------------------------------------
 
 
-def _group(step: int, group: Mapping[str, Any]) -> str:
+def group_article(step: int, group: Mapping[str, Any], look: Look = AS_IT_WAS) -> str:
+    """One group: its prompt and every answer, token by token where it was trained on."""
     found = responses(group)
     more = len(found) - SHOWN_RESPONSES
     answer = group.get("answer")
@@ -79,7 +101,7 @@ def _group(step: int, group: Mapping[str, Any]) -> str:
         f'<article class="group">\n<h3>Step {step}</h3>\n'
         f'<p class="meta">{len(found)} answer{"s" * (len(found) != 1)} to one prompt{row}{checked}'
         f'</p>\n{_prompt(group)}<ol class="answers">\n'
-        f"{''.join(_answer(r) for r in found[:SHOWN_RESPONSES])}</ol>\n{rest}</article>\n"
+        f"{''.join(_answer(r, look) for r in found[:SHOWN_RESPONSES])}</ol>\n{rest}</article>\n"
     )
 
 
@@ -96,25 +118,35 @@ def _prompt(group: Mapping[str, Any]) -> str:
     return f'<div class="prompt">\n{said}</div>\n'
 
 
-def _answer(response: Mapping[str, Any]) -> str:
+def _answer(response: Mapping[str, Any], look: Look) -> str:
     source = str(response.get("source", ""))
     colour = f"c-{source}" if source in SOURCES else "c-one"
     advantage = number(response, "advantage") or 0.0
     remarks = []
     if response.get("reward") is not None:
-        remarks.append(f"reward {figure(number(response, 'reward'))}")
+        remarks.append(f"reward {figure(number(response, 'reward'))}{_parts(response)}")
     verdict = response.get("verdict", "ok")
     if verdict != "ok":
         remarks.append(str(verdict))
     if response.get("finished") is False:
         remarks.append("cut off")
     facts = "".join(f"<span>{text(r)}</span>" for r in remarks)
-    said = _tokens(response) if response.get("tokens") else text(_cut(response.get("text", "")))
+    said = (
+        _tokens(response, look) if response.get("tokens") else text(_cut(response.get("text", "")))
+    )
     return (
         f'<li class="{colour}">\n<p class="bar"><span class="badge">{text(source or "answer")}'
         f"</span>{facts}{_effect(advantage)}</p>\n"
         f'<p class="tokens" dir="auto">{said}</p>\n</li>\n'
     )
+
+
+def _parts(response: Mapping[str, Any]) -> str:
+    """The named parts of a composed reward; one part alone is the reward itself."""
+    parts = response.get("parts")
+    if not isinstance(parts, Mapping) or len(parts) < 2:
+        return ""
+    return f" ({', '.join(f'{name} {figure(number(parts, name))}' for name in parts)})"
 
 
 def _effect(advantage: float) -> str:
@@ -126,14 +158,15 @@ def _effect(advantage: float) -> str:
     return f'<span class="effect {side}">advantage {sign}{abs(advantage):.2f}, {word}</span>'
 
 
-def _tokens(response: Mapping[str, Any]) -> str:
+def _tokens(response: Mapping[str, Any], look: Look) -> str:
     tokens = response["tokens"] if isinstance(response["tokens"], list) else []
     probs, weights = _numbers(response, "probs"), _numbers(response, "weights")
     out = []
     for i, token in enumerate(tokens[:SHOWN_TOKENS]):
         p = probs[i] if i < len(probs) else None
-        weight = weights[i] if i < len(weights) else None
-        css = next((c for least, c in LEVELS if p is not None and p >= least), "")
+        weight = look.weight(p, weights[i] if i < len(weights) else None)
+        shade = p if look.by == "probability" else weight
+        css = next((c for least, c in LEVELS if shade is not None and shade >= least), "")
         if weight is not None and weight < 0.9995:
             css = f"{css} r".strip()
         title = f"p {figure(p)} · weight {figure(weight)}"

@@ -122,6 +122,12 @@ PANELS = (
         short_percent,
     ),
 )
+MEMORY = Panel(
+    "memory",
+    "Peak memory",
+    "GiB held at most so far: on the GPU, or by the process where there is none.",
+    _one("peak_memory_gib"),
+)
 TIME = Panel(
     "time",
     "Seconds a step",

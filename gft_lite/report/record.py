@@ -82,10 +82,10 @@ def read_record(run: RunDir) -> Record:
         config_yaml = run.config_file.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         config_yaml = ""
-    config = _parse(config_yaml)
+    config = parse_config(config_yaml)
     events = list(run.events())
     stages = tuple(read_record(stage) for stage in run.stages())
-    steps = _with_shares([e for e in events if e["type"] == "step"], config)
+    steps = with_shares([e for e in events if e["type"] == "step"], config)
     evals = {e.get("step", 0): e for e in events if e["type"] == "eval"}
     if stages:
         steps = list(_counted_on(stages, "steps"))
@@ -119,7 +119,8 @@ def responses(group: Mapping[str, Any]) -> list[Event]:
     return [r for r in found if isinstance(r, dict)] if isinstance(found, list) else []
 
 
-def _parse(config_yaml: str) -> Mapping[str, Any]:
+def parse_config(config_yaml: str) -> Mapping[str, Any]:
+    """The configuration as plain data; {} where it is no YAML."""
     try:
         config = yaml.safe_load(config_yaml)
     except yaml.YAMLError:
@@ -127,7 +128,7 @@ def _parse(config_yaml: str) -> Mapping[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _with_shares(steps: Sequence[Event], config: Mapping[str, Any]) -> list[Event]:
+def with_shares(steps: Sequence[Event], config: Mapping[str, Any]) -> list[Event]:
     """Counts of a step, as shares.
 
     Degenerate groups are counted for a whole rollout, in its first step: so are the groups here.
@@ -136,12 +137,12 @@ def _with_shares(steps: Sequence[Event], config: Mapping[str, Any]) -> list[Even
     own = number(config, "group.self") or 0
     groups_of: dict[int, float] = {}
     for event in steps:
-        rollout = _rollout(event, updates)
+        rollout = rollout_of(event, updates)
         groups_of[rollout] = groups_of.get(rollout, 0.0) + (number(event, "groups") or 0.0)
     out = []
     for event in steps:
         shares = {}
-        of_rollout, of_step = groups_of[_rollout(event, updates)], number(event, "groups") or 0.0
+        of_rollout, of_step = groups_of[rollout_of(event, updates)], number(event, "groups") or 0.0
         first = (int(number(event, "step") or 1) - 1) % updates == 0
         degenerate, truncated = number(event, "degenerate_groups"), number(event, "truncated")
         if degenerate is not None and of_rollout and first:
@@ -152,5 +153,6 @@ def _with_shares(steps: Sequence[Event], config: Mapping[str, Any]) -> list[Even
     return out
 
 
-def _rollout(event: Event, updates: int) -> int:
+def rollout_of(event: Event, updates: int) -> int:
+    """The number of the rollout that a step event belongs to, from 0."""
     return (int(number(event, "step") or 1) - 1) // max(1, updates)

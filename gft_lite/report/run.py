@@ -20,7 +20,7 @@ from gft_lite.report.html import (
 )
 from gft_lite.report.inside import inside_groups
 from gft_lite.report.numbers import duration, figure, look, number, percent, power, series
-from gft_lite.report.panels import LOSS, PANELS, TIME, accuracy_figure, label, panel_figure
+from gft_lite.report.panels import LOSS, MEMORY, PANELS, TIME, accuracy_figure, label, panel_figure
 from gft_lite.report.record import Record, read_record
 from gft_lite.report.stages import stage_table
 from gft_lite.report.warnings import warnings
@@ -67,7 +67,7 @@ def run_page(record: Record) -> str:
             tiles(_headline_figures(record)),
             section("Worth a look", [notes(warnings(record))]),
             section("Stages", [stage_table(record)], STAGES_INTRO),
-            section("Curves", [grid([_accuracy(record), *_curves(record)])], CURVES_INTRO),
+            section("Curves", [grid([accuracy_curve(record), *_curves(record)])], CURVES_INTRO),
             section("Inside a group", [inside_groups(record)], INSIDE_INTRO),
             section(
                 "How it was run",
@@ -149,7 +149,8 @@ def _lead(record: Record) -> str:
     return " · ".join(part for part in (str(model or ""), spent, where) if part)
 
 
-def _accuracy(record: Record) -> str:
+def accuracy_curve(record: Record) -> str:
+    """Held-out accuracy of target and old skill over the steps; nothing where not measured."""
     lines = [
         Line(name, series(record.evals, f"{field}.greedy_accuracy"), css)
         for name, field, css in (("target", "target", "c-1"), ("old skill", "old_skill", "c-2"))
@@ -165,7 +166,7 @@ def _accuracy(record: Record) -> str:
 
 
 def _curves(record: Record) -> list[str]:
-    return [panel_figure(panel, record) for panel in (LOSS, *PANELS, TIME)]
+    return [panel_figure(panel, record) for panel in (LOSS, *PANELS, TIME, MEMORY)]
 
 
 def _memory(record: Record) -> str | None:

@@ -119,5 +119,6 @@ __all__ = [
     "Spec",
     "Target",
     "build_scorer",
+    "read_spec",
     "target_of",
 ]

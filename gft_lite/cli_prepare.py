@@ -1,0 +1,105 @@
+"""`gft-lite data dry-run` and `data split`: the last looks at a file before it is trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gft_lite.cli_data import (
+    FileArgument,
+    FormatOption,
+    JsonOption,
+    MapOption,
+    parse_map,
+    scorer_for,
+)
+
+PartOption = Annotated[str, typer.Option("--split", help="Split of a folder or a hub data set.")]
+
+
+def dry_run(
+    file: FileArgument,
+    reward: Annotated[str, typer.Option(help="The reward that training will use.")] = "math",
+    limit: Annotated[int, typer.Option(min=1, help="Score the first so many rows.")] = 2000,
+    map_: MapOption = None,
+    format_: FormatOption = "auto",
+    part: PartOption = "train",
+    json_: JsonOption = False,
+) -> None:
+    """Score experts and teachers as training will, group by group, before any model is loaded."""
+    from dataclasses import asdict
+
+    from gft_lite import terminal
+    from gft_lite.assets import resolve
+    from gft_lite.data import load_examples
+    from gft_lite.dry_run import dry_run as score_demonstrations
+
+    loaded = load_examples(
+        resolve(file),
+        format=format_,
+        columns=parse_map(map_),
+        split=part,
+        limit=limit,
+        skip_bad_rows=True,
+    )
+    with scorer_for(reward) as scorer:
+        assert scorer
+        found = score_demonstrations(loaded.examples, scorer)
+    if json_:
+        terminal.print_json(asdict(found))
+        return
+    for name, tally in (("experts", found.expert), ("teachers", found.teacher)):
+        if tally.scored:
+            typer.echo(
+                f"{name:<9}{tally.scored:>7,} scored, {tally.full:,} right, {tally.unread:,} "
+                f"unread, mean reward {tally.mean:.2f}"
+            )
+    typer.echo(
+        f"groups   {found.groups:>7,}: {found.contrast:,} have contrast already, {found.equal:,} "
+        f"earn the same throughout, {found.alone:,} have one demonstration or none; these learn "
+        "only where the model's own answers differ"
+    )
+    for failed in found.failed:
+        typer.echo(f"  row {failed.row}: its expert earns nothing ({failed.verdict})")
+    if found.failing > len(found.failed):
+        typer.echo(f"  … and {found.failing - len(found.failed):,} more")
+    for complaint in found.complaints:
+        typer.echo(f"  {complaint}")
+
+
+def split(
+    file: FileArgument,
+    held_out: Annotated[int, typer.Option(min=0, help="About so many examples are held out.")],
+    out: Annotated[Path, typer.Option(help="Folder for train.jsonl and held_out.jsonl.")],
+    seed: Annotated[int, typer.Option(min=0, help="Which ones.")] = 0,
+    map_: MapOption = None,
+    format_: FormatOption = "auto",
+    part: PartOption = "train",
+    json_: JsonOption = False,
+) -> None:
+    """Write usable rows in canonical form: some to train on, some held out to measure with."""
+    from dataclasses import asdict
+
+    from gft_lite import terminal
+    from gft_lite.assets import resolve
+    from gft_lite.data import split_file
+
+    found = split_file(
+        resolve(file),
+        out,
+        held_out,
+        seed=seed,
+        format=format_,
+        columns=parse_map(map_),
+        split=part,
+    )
+    if json_:
+        terminal.print_json(asdict(found))
+        return
+    typer.echo(
+        f"{found.train_examples:,} examples to train on in {found.train}, "
+        f"{found.held_out_examples:,} held out in {found.held_out}; {found.bad_rows:,} rows could "
+        "not be used"
+    )

@@ -1,0 +1,33 @@
+"""`gft-lite ui`: the web app."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def ui(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port; the first free one from 7860.")
+    ] = None,
+    workspace: Annotated[
+        Path | None, typer.Option(help="Folder for runs and uploads; ~/.gft-lite by default.")
+    ] = None,
+    auth: Annotated[
+        str | None,
+        typer.Option(metavar="USER:PASSWORD", envvar="GFT_LITE_AUTH", help="Ask for a password."),
+    ] = None,
+    share: Annotated[
+        bool, typer.Option("--share", help="Reach it from outside through Gradio's tunnel.")
+    ] = False,
+) -> None:
+    """The web app: from a dropped file to a compared and downloaded adapter."""
+    from gft_lite.ui import app
+
+    password = app.read_auth(auth)
+    app.check_exposure(host, share, password)
+    shell = app.open_workspace(str(workspace) if workspace else None)
+    app.serve(shell, host=host, port=port, auth=password, share=share)

@@ -1,0 +1,254 @@
+"""Starts, stops, queues and resumes runs of a workspace; one trains at a time, the others wait.
+
+Each run trains in a process of its own that outlives this one. The state of a run is its folder: a
+`Jobs` that opens the workspace later finds the same runs, the queue included. What comes from a
+browser is checked here: nothing outside the workspace is read, no Python of others is run.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import psutil
+
+from gft_lite.assets import PREFIX
+from gft_lite.config import EMBEDDED_MODEL, RunConfig, load_config
+from gft_lite.data.hub import HUB_NAME
+from gft_lite.rewards import REWARDS, read_spec
+from gft_lite.runs import BUSY, RunDir
+from gft_lite.types import ConfigError, RunError
+from gft_lite.workspace import Workspace
+
+RESUMABLE = ("stopped", "failed", "interrupted")
+LOOKS_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run and where it stands; `status` is that of `RunDir.current`."""
+
+    name: str
+    run: RunDir
+    status: dict[str, Any]
+
+    @property
+    def state(self) -> str:
+        """created, queued, starting, running, finished, stopped, failed or interrupted."""
+        return str(self.status["state"])
+
+
+class Jobs:
+    """The runs of a workspace."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
+        self._inside = threading.RLock()
+        self._closed = threading.Event()
+
+    # --- what can be asked for ---
+
+    def start(self, config: RunConfig) -> RunDir:
+        """Queue a run; it begins at once where nothing else trains.
+
+        Raises:
+            ConfigError, RewardError: it asks for what a browser may not have.
+        """
+        check_harmless(config, self.workspace)
+        with self._alone():
+            folder = self.workspace.new(self.workspace.runs_dir, config.method.name)
+            run = RunDir.create(folder, config.to_yaml())
+            run.set_status("queued", since=time.time(), step=0, steps=config.train.steps)
+        self.advance()
+        return run
+
+    def resume(self, name: str) -> None:
+        """Queue a run that ended early; it continues from its last checkpoint.
+
+        Raises:
+            RunError: it is waiting, running or finished.
+        """
+        with self._alone():
+            job = self.job(name)
+            if job.state not in RESUMABLE:
+                raise RunError(f"{name} is {job.state}; only a run that ended early can continue")
+            check_harmless(load_config(job.run.config_file), self.workspace)
+            job.run.set_status("queued", since=time.time(), **_reached(job))
+        self.advance()
+
+    def stop(self, name: str) -> None:
+        """Take a run from the queue, or end it after its current step.
+
+        Raises:
+            RunError: it has ended already.
+        """
+        with self._alone():
+            job = self.job(name)
+            if job.state == "running":
+                job.run.request_stop()
+            elif job.state in ("queued", "starting"):
+                if job.state == "starting":  # no step yet: nothing is lost
+                    with suppress(psutil.NoSuchProcess):
+                        psutil.Process(job.status["pid"]).terminate()
+                job.run.set_status("stopped", message="stopped before it began", **_reached(job))
+            else:
+                raise RunError(f"{name} is {job.state}; there is nothing to stop")
+
+    # --- what can be looked at ---
+
+    def job(self, name: str) -> Job:
+        """One run. RunError where this workspace has none of that name."""
+        return self._seen(RunDir.open(self.workspace.run(name)))
+
+    def list(self) -> list[Job]:
+        """All runs: those that wait, in their order, come before the others, newest first."""
+        found = []
+        for file in self.workspace.runs_dir.glob("*/config.yaml"):
+            found.append((file.stat().st_mtime, self._seen(RunDir(file.parent))))
+        found.sort(key=lambda pair: -pair[0])
+        jobs = [job for _, job in found]
+        return [*(j for j in jobs if j.state in BUSY), *_queue(jobs)] + [
+            j for j in jobs if j.state not in (*BUSY, "queued")
+        ]
+
+    def place(self, name: str) -> int:
+        """A waiting run's place in the queue, from 1; 0 where it does not wait."""
+        names = [job.name for job in _queue(self.list())]
+        return names.index(name) + 1 if name in names else 0
+
+    # --- the queue ---
+
+    def advance(self) -> None:
+        """Begin the next run where none trains."""
+        with self._alone():
+            self._reap()
+            jobs = self.list()
+            waiting = _queue(jobs)
+            if waiting and not self._started and not any(job.state in BUSY for job in jobs):
+                self._spawn(waiting[0])
+
+    def keep_going(self) -> None:
+        """Advance the queue from now on, in a thread that ends with the process or `close`."""
+
+        def watch() -> None:
+            while not self._closed.wait(LOOKS_SECONDS):
+                with suppress(OSError, RunError):  # a full disk must not end the queue for good
+                    self.advance()
+
+        threading.Thread(target=watch, name="queue", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop advancing. Runs go on."""
+        self._closed.set()
+
+    # --- inside ---
+
+    def _seen(self, run: RunDir) -> Job:
+        """The run now; one that was just given to a worker does not wait any more."""
+        status, worker = run.current(), self._started.get(run.path.name)
+        if status["state"] == "queued" and worker is not None:
+            status = {**status, "state": "starting", "pid": worker.pid}
+        return Job(run.path.name, run, status)
+
+    def _spawn(self, job: Job) -> None:
+        command = [sys.executable, "-m", "gft_lite.worker", str(job.run.path)]
+        with job.run.log_file.open("ab") as log:
+            self._started[job.name] = subprocess.Popen(
+                command,
+                cwd=self.workspace.root,  # where relative paths of a configuration start
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _reap(self) -> None:
+        """Take note of workers that ended; one that never came so far as to say so has failed."""
+        for name, process in list(self._started.items()):
+            code = process.poll()
+            if code is None:
+                continue
+            del self._started[name]
+            run = RunDir(self.workspace.run(name))
+            if run.status()["state"] == "queued":
+                message = f"the worker ended at once (code {code}); see log.txt"
+                run.set_status("failed", message=message)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One decision at a time, also among several apps on one workspace."""
+        with self._inside, (self.workspace.root / "jobs.lock").open("w") as file, _locked(file):
+            yield
+
+
+def check_harmless(config: RunConfig, workspace: Workspace) -> None:
+    """Refuse what a browser may not ask for.
+
+    Raises:
+        ConfigError: code that comes with a model, or a path outside the workspace.
+        RewardError: a reward that is a Python file.
+    """
+    if config.model.trust_remote_code:
+        raise ConfigError(
+            "model.trust_remote_code runs code that comes with a model; it can only be switched "
+            "on from the command line"
+        )
+    read_spec(config.reward, REWARDS, allow_custom=False)
+    named = {
+        "model.name": config.model.name,
+        "data.path": config.data.path,
+        "data.eval_path": config.data.eval_path,
+        "data.retention_path": config.data.retention_path,
+    }
+    for key, path in named.items():
+        if path is not None:
+            check_place(key, path, workspace)
+    if config.model.adapter is not None and not workspace.contains(config.model.adapter):
+        raise ConfigError("model.adapter: only adapters of this workspace can be continued here")
+
+
+def check_place(key: str, path: str, workspace: Workspace) -> None:
+    """Refuse a model or a data file that is neither ours, nor the hub's, nor in the workspace.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    ours = path == EMBEDDED_MODEL or path.startswith(PREFIX)
+    if not (ours or HUB_NAME.fullmatch(path) or workspace.contains(path)):
+        raise ConfigError(
+            f"{key}: {path} lies outside the workspace; upload the file, or name a model or data "
+            "set of the hub as owner/name"
+        )
+
+
+def _queue(jobs: list[Job]) -> list[Job]:
+    waiting = [job for job in jobs if job.state == "queued"]
+    return sorted(waiting, key=lambda job: job.status.get("since", 0.0))
+
+
+def _reached(job: Job) -> dict[str, Any]:
+    return {key: job.status[key] for key in ("step", "steps") if key in job.status}
+
+
+@contextmanager
+def _locked(file: TextIO) -> Iterator[None]:
+    """The file locked; on systems without such locks one app a workspace is on its own."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)

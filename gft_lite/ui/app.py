@@ -1,0 +1,184 @@
+"""The page, and how it is served: loopback unless a password is set, nothing sent anywhere."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from gft_lite.runs import BUSY
+from gft_lite.types import ConfigError
+from gft_lite.workspace import Workspace
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+
+import gradio as gr
+
+from gft_lite.ui import (
+    api,
+    compare_tab,
+    data_tab,
+    export_tab,
+    model_tab,
+    start_tab,
+    theme,
+    train_tab,
+)
+from gft_lite.ui.html import panel
+from gft_lite.ui.said import guarded
+from gft_lite.ui.shell import Shell, open_shell
+
+UPLOAD_LIMIT = "2gb"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MASTHEAD = (
+    '<div class="gft masthead"><b>gft-lite</b>'
+    "<span>Group Fine-Tuning on the one GPU you own</span></div>"
+)
+
+
+def build_app(shell: Shell) -> gr.Blocks:
+    """The page with all its tabs."""
+    with gr.Blocks(
+        title="gft-lite", analytics_enabled=False, delete_cache=(3600, 24 * 3600)
+    ) as page:
+        panel(MASTHEAD)
+        with gr.Tabs() as tabs:
+            with gr.Tab("Start", id="start"):
+                start = start_tab.build(shell)
+            with gr.Tab("Data", id="data"):
+                data = data_tab.build(shell)
+            with gr.Tab("Model & method", id="model"):
+                model = model_tab.build(shell)
+            with gr.Tab("Train", id="train"):
+                train = train_tab.build(shell)
+            with gr.Tab("Compare", id="compare"):
+                compare_tab.build(shell)
+            with gr.Tab("Export", id="export"):
+                export_tab.build(shell)
+        api.expose(shell)
+        _lead(shell, tabs, start, data, model, train)
+
+        def arrive() -> list[Any]:
+            """A page that is opened while something trains opens on it."""
+            training = any(job.state in BUSY for job in shell.jobs.list())
+            return [gr.Tabs(selected="train") if training else gr.skip(), *train.show(None)]
+
+        page.load(
+            guarded(arrive),
+            outputs=[tabs, *train.outputs],
+            show_progress="hidden",
+            api_visibility="private",
+        )
+    return page
+
+
+def _lead(
+    shell: Shell,
+    tabs: gr.Tabs,
+    start: start_tab.StartTab,
+    data: data_tab.DataTab,
+    model: model_tab.ModelTab,
+    train: train_tab.TrainTab,
+) -> None:
+    """The ways from one tab to the next."""
+    shown = [tabs, *train.outputs]
+    hidden: dict[str, Any] = {"api_visibility": "private"}
+
+    @guarded
+    def try_it() -> list[Any]:
+        run = shell.jobs.start(start_tab.try_config())
+        return [gr.Tabs(selected="train"), *train.show(run.path.name)]
+
+    @guarded
+    def start_run(*fields: Any) -> list[Any]:
+        return [gr.Tabs(selected="train"), *train.show(model.start_run(*fields))]
+
+    @guarded
+    def use(name: str | None, held_out: float, reward: str) -> list[Any]:
+        ready = data.make_ready(name, held_out)
+        choices = model_tab.ready_choices(shell)
+        return [gr.Tabs(selected="model"), gr.Dropdown(choices=choices, value=ready), reward]
+
+    def refresh() -> list[Any]:
+        """What other pages and runs have added since."""
+        adapters = gr.Dropdown(choices=model_tab.adapter_choices(shell))
+        return [gr.Dropdown(choices=model_tab.ready_choices(shell)), adapters]
+
+    start.try_it.click(try_it, None, shown, **hidden)
+    start.own_data.click(lambda: gr.Tabs(selected="data"), None, tabs, **hidden)
+    data.use.click(
+        use, [data.chosen, data.held_out, data.reward], [tabs, model.data, model.reward], **hidden
+    )
+    model.start.click(start_run, model.fields, shown, **hidden)
+    tabs.change(refresh, None, [model.data, model.adapter], show_progress="hidden", **hidden)
+
+
+def serve(
+    shell: Shell,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    auth: tuple[str, str] | None = None,
+    share: bool = False,
+    block: bool = True,
+) -> gr.Blocks:
+    """Serve the page until it is interrupted, or in the background where `block` is false.
+
+    Raises:
+        ConfigError: a host that others reach, or --share, without a password; a port in use.
+    """
+    check_exposure(host, share, auth)
+    page = build_app(shell)
+    try:
+        page.launch(
+            server_name=host,
+            server_port=port,
+            auth=auth,
+            share=share,
+            theme=theme.theme(),
+            head=theme.HEAD,
+            max_file_size=UPLOAD_LIMIT,
+            footer_links=[],
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            show_error=False,
+            prevent_thread_lock=not block,
+        )
+    except OSError as error:
+        raise ConfigError(f"{host}: cannot be served there ({error}); choose another --port") from (
+            None
+        )
+    return page
+
+
+def check_exposure(host: str, share: bool, auth: tuple[str, str] | None) -> None:
+    """Refuse to show a workspace to others without a password.
+
+    Raises:
+        ConfigError: says which option is missing.
+    """
+    if (host not in LOOPBACK or share) and auth is None:
+        what = "--share" if share else f"--host {host}"
+        raise ConfigError(
+            f"{what} lets others reach this app: set a password with --auth USER:PASSWORD"
+        )
+
+
+def read_auth(text: str | None) -> tuple[str, str] | None:
+    """`USER:PASSWORD` in two.
+
+    Raises:
+        ConfigError: one of them is missing.
+    """
+    if text is None:
+        return None
+    user, _, password = text.partition(":")
+    if not (user and password):
+        raise ConfigError("--auth: write it as USER:PASSWORD, neither of them empty")
+    return user, password
+
+
+def open_workspace(root: str | None) -> Shell:
+    """The shell of a workspace; what browsers send is kept inside it."""
+    os.environ["GRADIO_TEMP_DIR"] = str(Workspace(root).tmp_dir)
+    return open_shell(root)

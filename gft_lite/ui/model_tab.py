@@ -1,0 +1,191 @@
+"""Model and method: a preset, a method, the few settings that matter, and exactly what will run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from gft_lite.config import RunConfig, load_config, preset_dir, preset_names
+from gft_lite.jobs import check_harmless
+from gft_lite.report.numbers import look
+from gft_lite.rewards import REWARDS
+from gft_lite.types import ConfigError
+from gft_lite.ui import datasets
+from gft_lite.ui.chosen import (
+    METHOD_NAMES,
+    METHODS,
+    SETTINGS,
+    Choice,
+    command_line,
+    configured,
+)
+from gft_lite.ui.data_tab import reward_choices
+from gft_lite.ui.html import failure, heading, panel
+from gft_lite.ui.said import guarded, sentence
+from gft_lite.ui.shell import Shell
+
+NO_PRESET = "none"
+FRESH = "a fresh adapter"
+
+
+@dataclass(frozen=True)
+class ModelTab:
+    """What others hook on: the file to train on, the button, and how a run is started."""
+
+    data: gr.Dropdown
+    reward: gr.Dropdown
+    adapter: gr.Dropdown
+    start: gr.Button
+    fields: list[Any]
+    start_run: Callable[..., str]
+
+
+def memory_badge(config: RunConfig) -> str:
+    """What this run will need of the GPU, as markup; empty where no forecast is made."""
+    return ""
+
+
+def ready_choices(shell: Shell) -> list[tuple[str, str]]:
+    """(title, name) of every data file that can be trained on."""
+    return [
+        (f"{d.title} · {d.train:,} to train on, {d.held_out:,} held out", d.name)
+        for d in datasets.every(shell.workspace)
+        if d.ready
+    ]
+
+
+def adapter_choices(shell: Shell) -> list[tuple[str, str]]:
+    """(run, adapter folder) of every run that has one."""
+    found = [(j.name, j.run.adapter_dir) for j in shell.jobs.list() if j.state == "finished"]
+    return [(FRESH, ""), *((f"the one of {name}", str(path)) for name, path in found)]
+
+
+def preset_choices() -> list[tuple[str, str]]:
+    """(name and what it is for, name) of every preset."""
+    out = []
+    for name in preset_names():
+        text_of = (preset_dir() / f"{name}.yaml").read_text(encoding="utf-8")
+        out.append((f"{name}: {text_of.splitlines()[0].lstrip('# ')}", name))
+    return [*out, ("None: the defaults, on a model that you name", NO_PRESET)]
+
+
+def build(shell: Shell) -> ModelTab:
+    """The tab."""
+    first = load_config(preset=preset_names()[0])
+    panel(heading("Model & method", "A preset is a good start; change what you know better."))
+    with gr.Row():
+        data = gr.Dropdown(
+            ready_choices(shell), value=datasets.DEMO, label="Data", elem_id="train-data"
+        )
+        preset = gr.Dropdown(
+            preset_choices(), value=preset_names()[0], label="Preset", elem_id="preset"
+        )
+    with gr.Row():
+        model = gr.Textbox(
+            first.model.name,
+            label="Model",
+            info="owner/model of the hub; “tiny” is the demo model.",
+            max_lines=1,
+            elem_id="model-name",
+        )
+        adapter = gr.Dropdown(
+            adapter_choices(shell), value="", label="Start from", info="An earlier run, or nothing."
+        )
+        reward = gr.Dropdown(
+            reward_choices(), value="math", label="Reward", info="How an answer is judged."
+        )
+    method = gr.Radio(
+        [(f"{METHOD_NAMES[name]}: {said}", name) for name, said in METHODS.items()],
+        value="gft",
+        label="Method",
+        elem_id="method",
+    )
+    with gr.Row(elem_classes="settings"):
+        values = [
+            gr.Number(
+                look(first.to_dict(), setting.key),
+                label=setting.label,
+                info=setting.info,
+                precision=0 if setting.whole else None,
+                minimum=setting.least,
+                min_width=240,
+                elem_id=f"set-{setting.key.replace('.', '-')}",
+            )
+            for setting in SETTINGS
+        ]
+    with gr.Accordion("More settings", open=False):
+        more = gr.Textbox(
+            label="In the words of the YAML file",
+            placeholder="lora:\n  r: 32\ntrain:\n  schedule: cosine",
+            lines=5,
+            elem_id="more-settings",
+        )
+    badge = panel(elem_id="memory-badge")
+    wrong = panel(elem_id="config-wrong")
+    start = gr.Button("Start training", variant="primary", size="lg", elem_id="start-run")
+    with gr.Accordion("Exactly what will run", open=False, elem_id="exactly"):
+        command = gr.Code(
+            label="Command line", language="shell", interactive=False, lines=3, max_lines=12
+        )
+        document = gr.Code(label="YAML", language="yaml", interactive=False, lines=10, max_lines=24)
+    fields = [data, preset, model, adapter, method, reward, more, *values]
+
+    def choice(
+        data: str,
+        preset: str,
+        model: str,
+        adapter: str,
+        method: str,
+        reward: str,
+        more: str,
+        *values: float | None,
+    ) -> Choice:
+        if method not in METHODS or reward not in REWARDS:
+            raise ConfigError("Choose a method and a reward from their lists.")
+        chosen = datasets.load(shell.workspace, data)
+        if not chosen.ready:
+            raise ConfigError(
+                "This file is not ready: look at it under Data and press “Train on this file”."
+            )
+        named = None if preset == NO_PRESET else preset
+        settings = tuple(chosen.settings(shell.workspace))
+        return Choice(named, model, adapter or None, method, reward, settings, values, more)
+
+    def explain(*values: Any) -> tuple[str, str, Any, Any, str]:
+        """(memory badge, what is wrong, button, command line, YAML)."""
+        try:
+            asked = choice(*values)
+            config = configured(asked)
+            check_harmless(config, shell.workspace)
+        except Exception as error:
+            off = gr.Button(interactive=False)
+            return "", failure(sentence(error)), off, gr.skip(), gr.skip()
+        on = gr.Button(interactive=True)
+        return memory_badge(config), "", on, command_line(asked), config.to_yaml()
+
+    def take_preset(name: str) -> list[Any]:
+        base = load_config(preset=None if name == NO_PRESET else name).to_dict()
+        known = [look(base, setting.key) for setting in SETTINGS]
+        filled = [gr.skip() if value is None else value for value in known]
+        reward = base["reward"] if isinstance(base["reward"], str) else gr.skip()
+        return [base["model"]["name"], base["method"]["name"], reward, *filled]
+
+    def start_run(*values: Any) -> str:
+        """Start the run that the fields describe; its name."""
+        return shell.jobs.start(configured(choice(*values))).path.name
+
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    told = [badge, wrong, start, command, document]
+    for field in fields:
+        field.change(explain, fields, told, trigger_mode="always_last", **quiet)
+    preset.input(guarded(take_preset), preset, [model, method, reward, *values], **quiet)
+    method.change(
+        lambda name: gr.Number(visible=name == "gft"),
+        method,
+        values[[s.key for s in SETTINGS].index("method.tau")],
+        **quiet,
+    )
+    return ModelTab(data, reward, adapter, start, fields, start_run)

@@ -1,0 +1,99 @@
+"""Every tab of the web app, light and dark and on a phone, from a real run: docs/images/ui-*.png.
+
+    python scripts/screenshots.py [--workspace DIR] [--out docs/images]
+
+It serves a workspace, trains the demo run where the workspace has no finished one, and takes the
+pictures with Debian's chromium. Needs the `test` extra and Pillow, which gradio brings along.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from browser import PATIENCE_MS, App, chromium
+
+MODES = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 860}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 860}},
+    "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 780}},
+}
+TABS = ("start", "data", "model", "train", "inside", "compare", "export")
+HIGHEST = 1900  # pixels; a longer page is cut, with a fade nobody needs
+COLOURS = 128
+expect.set_options(timeout=10 * PATIENCE_MS)
+
+
+def prepare(page: Page) -> None:
+    """A finished run to show; trained now where there is none."""
+    page.get_by_role("tab", name="Train", exact=True).click()
+    if page.locator("#run-list label").count() == 0:
+        page.get_by_role("tab", name="Start", exact=True).click()
+        page.get_by_role("button", name="Try it").click()
+    expect(page.locator("#run-head .state")).to_contain_text("finished")
+
+
+def show(page: Page, tab: str) -> None:
+    """Bring a tab into the state that its picture is about."""
+    names = {"model": "Model & method", "inside": "Train"}
+    page.get_by_role("tab", name=names.get(tab, tab.capitalize()), exact=True).click()
+    if tab == "data":
+        page.locator("#files input").click()
+        page.get_by_role("option", name="Demo").click()
+        expect(page.locator("#examples .rendered")).to_have_count(5)
+    if tab == "train":
+        expect(page.locator("#run-curves svg").first).to_be_visible()
+    if tab == "inside":
+        page.get_by_role("tab", name="Inside a group").click()
+        expect(page.locator("#group-view .answers li").first).to_be_visible()
+    page.wait_for_timeout(1200)
+
+
+def take(page: Page, file: Path) -> None:
+    """A picture of the page, cut to a height and to few colours: small enough for a repository."""
+    page.screenshot(path=file, full_page=True)
+    with Image.open(file) as whole:
+        cut = whole.convert("RGB").crop((0, 0, whole.width, min(whole.height, HIGHEST)))
+    cut.quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
+    print(f"{file}  {file.stat().st_size / 1000:.0f} kB")
+
+
+def pictures(browser: Browser, app: App, out: Path) -> None:
+    """All tabs in all modes; on a phone three of them."""
+    for mode, options in MODES.items():
+        context = browser.new_context(**options)
+        context.set_default_timeout(PATIENCE_MS)
+        page = context.new_page()
+        page.goto(app.url)
+        prepare(page)
+        for tab in TABS if mode != "phone" else ("start", "train", "inside"):
+            show(page, tab)
+            take(page, out / f"ui-{tab}-{mode}.png")
+        context.close()
+
+
+def main() -> None:
+    """Take them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workspace", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    workspace = arguments.workspace or Path(tempfile.mkdtemp()) / "ws"
+    app = App(workspace.resolve())
+    try:
+        with chromium() as browser:
+            pictures(browser, app, arguments.out)
+    finally:
+        app.end()
+
+
+if __name__ == "__main__":
+    main()
