@@ -14,6 +14,7 @@ import pytest
 from gft_lite.config import load_config
 from gft_lite.data import check_file
 from gft_lite.jobs import Job, Jobs
+from gft_lite.memory import Card, card_of
 from gft_lite.report.record import read_record
 from gft_lite.runs import RunDir
 from gft_lite.types import ConfigError, DataError, GftError, InputError, RunError
@@ -24,6 +25,7 @@ from gft_lite.ui.chosen import METHODS, SETTINGS, Choice, command_line, configur
 from gft_lite.ui.data_view import dry_run_view, examples_view, histogram, report_view
 from gft_lite.ui.follow import POINTS, Follower, mean_of
 from gft_lite.ui.html import empty, failure
+from gft_lite.ui.model_tab import memory_badge, preset_for
 from gft_lite.ui.said import BROKE, sentence
 from gft_lite.workspace import Workspace
 
@@ -222,7 +224,7 @@ VALUES = (100.0, 8.0, 4.0, 3.0, 192.0, 5e-4, 0.1)
 
 
 def choice(**more: Any) -> Choice:
-    known = {"preset": "tiny-cpu", "model": "tiny", "adapter": None, "method": "gft"}
+    known = {"presets": ("tiny-cpu",), "model": "tiny", "adapter": None, "method": "gft"}
     known |= {"reward": "math", "data": ("data.path=embedded:target_train",), "values": VALUES}
     return Choice(**known | more)
 
@@ -230,6 +232,15 @@ def choice(**more: Any) -> Choice:
 def test_a_preset_as_it_is_needs_no_setting() -> None:
     assert command_line(choice()) == "gft-lite train \\\n  --preset tiny-cpu"
     assert configured(choice()) == load_config(preset="tiny-cpu")
+
+
+def test_a_card_and_a_model_go_together() -> None:
+    card, model = ("8gb", "qwen3-1.7b")
+    asked = choice(presets=(card, model), model="Qwen/Qwen3-1.7B", values=(100.0, *VALUES[1:]))
+    assert command_line(asked).startswith(
+        "gft-lite train \\\n  --preset 8gb \\\n  --preset qwen3-1.7b"
+    )
+    assert configured(asked).model.load_in_4bit
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -402,3 +413,36 @@ def test_errors_are_sentences_and_the_log_has_the_rest(caplog: pytest.LogCapture
     assert sentence(GftError("the sentence")) == "the sentence" and not caplog.records
     assert sentence(KeyError("secret detail")) == BROKE
     assert "secret detail" in caplog.text
+
+
+# --- memory ---
+
+
+def test_the_driver_names_the_card() -> None:
+    assert card_of("NVIDIA GeForce RTX 4060, 8188\n") == Card(
+        "NVIDIA GeForce RTX 4060", 8188 / 1024
+    )
+    assert card_of("NVIDIA-SMI has failed\n") is None
+    assert card_of("") is None
+
+
+@pytest.mark.parametrize(
+    ("gib", "preset"), [(6.0, "6gb"), (7.99, "8gb"), (14.6, "16gb"), (24.0, "24gb"), (80.0, "24gb")]
+)
+def test_the_first_preset_is_for_the_card(gib: float, preset: str) -> None:
+    assert preset_for(Card("a card", gib)) == preset
+
+
+def test_without_a_card_the_demo_model_is_first() -> None:
+    assert preset_for(None) == "tiny-cpu"
+    assert "no GPU is needed" in memory_badge(load_config(preset="tiny-cpu"), None)
+
+
+def test_the_badge_says_whether_it_fits() -> None:
+    large = load_config(preset="12gb")
+    assert "does not fit" in memory_badge(large, Card("<b>", 6.0))
+    assert "&lt;b&gt; has 6.0" in memory_badge(large, Card("<b>", 6.0))
+    assert "fits" in memory_badge(large, Card("a card", 12.0))
+    assert "GB card will do" in memory_badge(large, None)
+    unknown = load_config(preset="12gb", overrides=["model.name=someone/unheard-of"])
+    assert "no forecast" in memory_badge(unknown, None)

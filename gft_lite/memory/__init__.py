@@ -4,6 +4,7 @@ forecast(config, shape_of(config.model)).verdict(card_gib)   # "fits", "tight", 
 """
 
 from gft_lite.memory.advice import settings_that_fit, shrunk, smaller_models, too_large
+from gft_lite.memory.card import Card, card_of, this_card
 from gft_lite.memory.forecast import CARDS_GIB, GIB, Forecast, Verdict, forecast
 from gft_lite.memory.shapes import KNOWN, Shape, known_shape, shape_from_config, shape_of
 
@@ -11,9 +12,11 @@ __all__ = [
     "CARDS_GIB",
     "GIB",
     "KNOWN",
+    "Card",
     "Forecast",
     "Shape",
     "Verdict",
+    "card_of",
     "forecast",
     "known_shape",
     "settings_that_fit",
@@ -21,5 +24,6 @@ __all__ = [
     "shape_of",
     "shrunk",
     "smaller_models",
+    "this_card",
     "too_large",
 ]

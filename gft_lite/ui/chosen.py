@@ -61,7 +61,7 @@ class Choice:
     """What stands in the fields. `data` are the `data.` settings of the chosen file, `values` one
     value for each of SETTINGS, `adapter` a folder to continue from, `more` further YAML."""
 
-    preset: str | None
+    presets: tuple[str, ...]
     model: str
     adapter: str | None
     method: str
@@ -77,7 +77,7 @@ def overrides(choice: Choice) -> list[str]:
     Raises:
         ConfigError: a field is empty or the YAML is none.
     """
-    base = load_config(preset=choice.preset).to_dict()
+    base = load_config(preset=choice.presets).to_dict()
     chosen = {"model.name": choice.model.strip(), "method.name": choice.method}
     chosen["reward"] = choice.reward
     out = [f"{key}={json.dumps(v)}" for key, v in chosen.items() if look(base, key) != v]
@@ -99,14 +99,12 @@ def overrides(choice: Choice) -> list[str]:
 
 def configured(choice: Choice) -> RunConfig:
     """The configuration of the run. ConfigError where something is wrong with it."""
-    return load_config(preset=choice.preset, overrides=overrides(choice))
+    return load_config(preset=choice.presets, overrides=overrides(choice))
 
 
 def command_line(choice: Choice) -> str:
     """The command that trains the same run."""
-    parts = ["gft-lite train"]
-    if choice.preset:
-        parts.append(f"--preset {shlex.quote(choice.preset)}")
+    parts = ["gft-lite train", *(f"--preset {shlex.quote(name)}" for name in choice.presets)]
     parts += [f"--set {shlex.quote(text)}" for text in overrides(choice)]
     return " \\\n  ".join(parts)
 

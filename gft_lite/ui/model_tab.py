@@ -8,11 +8,19 @@ from typing import Any
 
 import gradio as gr
 
-from gft_lite.config import RunConfig, load_config, preset_dir, preset_names
+from gft_lite.config import (
+    EMBEDDED_MODEL,
+    RunConfig,
+    card_presets,
+    load_config,
+    preset_names,
+    preset_path,
+)
 from gft_lite.jobs import check_harmless
+from gft_lite.memory import CARDS_GIB, GIB, Card, forecast, shape_of, this_card
 from gft_lite.report.numbers import look
 from gft_lite.rewards import REWARDS
-from gft_lite.types import ConfigError
+from gft_lite.types import ConfigError, ModelError
 from gft_lite.ui import datasets
 from gft_lite.ui.chosen import (
     METHOD_NAMES,
@@ -23,11 +31,13 @@ from gft_lite.ui.chosen import (
     configured,
 )
 from gft_lite.ui.data_tab import reward_choices
-from gft_lite.ui.html import failure, heading, panel
+from gft_lite.ui.html import failure, heading, panel, styled, text
 from gft_lite.ui.said import guarded, sentence
 from gft_lite.ui.shell import Shell
 
-NO_PRESET = "none"
+NO_GPU_PRESET = "tiny-cpu"
+VERDICT_CLASSES = {"fits": "fits", "tight": "tight", "does not fit": "too-large"}
+VERDICT_MARKS = {"fits": "✓", "tight": "≈", "does not fit": "✕"}
 FRESH = "a fresh adapter"
 
 
@@ -43,9 +53,34 @@ class ModelTab:
     start_run: Callable[..., str]
 
 
-def memory_badge(config: RunConfig) -> str:
-    """What this run will need of the GPU, as markup; empty where no forecast is made."""
-    return ""
+def memory_badge(config: RunConfig, card: Card | None) -> str:
+    """What this run will need of the GPU, and whether the card has it, as markup."""
+    try:
+        found = forecast(config, shape_of(config.model))
+    except ModelError as error:
+        return styled(f'<p class="memory">{text(f"GPU memory: no forecast. {error}")}</p>')
+    needs = f"needs about {found.total / GIB:.1f}\u00a0GiB of GPU memory"
+    if card:
+        verdict = found.verdict(card.gib)
+        said = f"{needs}; {card.name} has {card.gib:.1f}\u00a0GiB"
+    else:
+        enough = next((gib for gib in CARDS_GIB if found.verdict(gib) == "fits"), None)
+        verdict = "fits" if enough else "does not fit"
+        said = f"{needs}: " + (
+            f"a {enough}\u00a0GB card will do" if enough else "more than 48\u00a0GB"
+        )
+        if config.model.name == EMBEDDED_MODEL:
+            said = "The demo model runs on the processor: no GPU is needed"
+        else:
+            said += ". This machine has no GPU that answers"
+    mark = f'<b class="{VERDICT_CLASSES[verdict]}">{VERDICT_MARKS[verdict]} {verdict}</b>'
+    return styled(f'<p class="memory" role="status">{mark} {text(said)}.</p>')
+
+
+def preset_for(card: Card | None) -> str:
+    """The preset to begin with: the largest for the card, the demo model without one."""
+    fitting = [name for name in card_presets() if card and int(name[:-2]) <= card.gib * 1.1]
+    return fitting[-1] if fitting else NO_GPU_PRESET
 
 
 def ready_choices(shell: Shell) -> list[tuple[str, str]]:
@@ -67,21 +102,28 @@ def preset_choices() -> list[tuple[str, str]]:
     """(name and what it is for, name) of every preset."""
     out = []
     for name in preset_names():
-        text_of = (preset_dir() / f"{name}.yaml").read_text(encoding="utf-8")
-        out.append((f"{name}: {text_of.splitlines()[0].lstrip('# ')}", name))
-    return [*out, ("None: the defaults, on a model that you name", NO_PRESET)]
+        first = preset_path(name).read_text(encoding="utf-8").splitlines()[0]
+        out.append((f"{name}: {first.lstrip('# ')}", name))
+    return out
 
 
 def build(shell: Shell) -> ModelTab:
     """The tab."""
-    first = load_config(preset=preset_names()[0])
+    card = this_card()
+    begin = [preset_for(card)]
+    first = load_config(preset=begin)
     panel(heading("Model & method", "A preset is a good start; change what you know better."))
     with gr.Row():
         data = gr.Dropdown(
             ready_choices(shell), value=datasets.DEMO, label="Data", elem_id="train-data"
         )
         preset = gr.Dropdown(
-            preset_choices(), value=preset_names()[0], label="Preset", elem_id="preset"
+            preset_choices(),
+            value=begin,
+            multiselect=True,
+            label="Presets",
+            info="One for your card and one for a model may go together; none is the defaults.",
+            elem_id="preset",
         )
     with gr.Row():
         model = gr.Textbox(
@@ -123,7 +165,7 @@ def build(shell: Shell) -> ModelTab:
             lines=5,
             elem_id="more-settings",
         )
-    badge = panel(elem_id="memory-badge")
+    badge = panel(memory_badge(first, card), elem_id="memory-badge")
     wrong = panel(elem_id="config-wrong")
     start = gr.Button("Start training", variant="primary", size="lg", elem_id="start-run")
     with gr.Accordion("Exactly what will run", open=False, elem_id="exactly"):
@@ -135,7 +177,7 @@ def build(shell: Shell) -> ModelTab:
 
     def choice(
         data: str,
-        preset: str,
+        presets: list[str],
         model: str,
         adapter: str,
         method: str,
@@ -150,9 +192,10 @@ def build(shell: Shell) -> ModelTab:
             raise ConfigError(
                 "This file is not ready: look at it under Data and press “Train on this file”."
             )
-        named = None if preset == NO_PRESET else preset
         settings = tuple(chosen.settings(shell.workspace))
-        return Choice(named, model, adapter or None, method, reward, settings, values, more)
+        return Choice(
+            tuple(presets), model, adapter or None, method, reward, settings, values, more
+        )
 
     def explain(*values: Any) -> tuple[str, str, Any, Any, str]:
         """(memory badge, what is wrong, button, command line, YAML)."""
@@ -164,10 +207,10 @@ def build(shell: Shell) -> ModelTab:
             off = gr.Button(interactive=False)
             return "", failure(sentence(error)), off, gr.skip(), gr.skip()
         on = gr.Button(interactive=True)
-        return memory_badge(config), "", on, command_line(asked), config.to_yaml()
+        return memory_badge(config, card), "", on, command_line(asked), config.to_yaml()
 
-    def take_preset(name: str) -> list[Any]:
-        base = load_config(preset=None if name == NO_PRESET else name).to_dict()
+    def take_presets(names: list[str]) -> list[Any]:
+        base = load_config(preset=names).to_dict()
         known = [look(base, setting.key) for setting in SETTINGS]
         filled = [gr.skip() if value is None else value for value in known]
         reward = base["reward"] if isinstance(base["reward"], str) else gr.skip()
@@ -181,7 +224,7 @@ def build(shell: Shell) -> ModelTab:
     told = [badge, wrong, start, command, document]
     for field in fields:
         field.change(explain, fields, told, trigger_mode="always_last", **quiet)
-    preset.input(guarded(take_preset), preset, [model, method, reward, *values], **quiet)
+    preset.input(guarded(take_presets), preset, [model, method, reward, *values], **quiet)
     method.change(
         lambda name: gr.Number(visible=name == "gft"),
         method,
