@@ -56,6 +56,7 @@ ROOMS: dict[str, set[str]] = {
     "export": {"huggingface_hub", "torch", "yaml"},
     "report": {"yaml"},
     "compare_page": set(),
+    "notebook": set(),
     "lm_eval_tasks": {"lm_eval"},
     "worker": {"psutil", "transformers"},
     "jobs": {"psutil"},

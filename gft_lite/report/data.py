@@ -14,30 +14,40 @@ SHOWN_BAD_ROWS = 500
 def data_page(report: Report) -> str:
     """The report on a data file as one HTML document."""
     found = report.recognised
-    doubtful = sum(report.counts.values())
     lead = f"{found.kind}, read as '{found.format}': {found.why}."
     return page(
         title=f"Data: {Path(report.path).name}",
         kicker="gft-lite data check",
-        headline=f"{report.usable:,} of {report.rows:,} rows can be used",
+        headline=data_headline(report),
         lead=lead,
-        html=[
-            tiles(
-                [
-                    ("Rows", f"{report.rows:,}", f"{report.groups:,} groups"),
-                    ("Bad", f"{report.bad:,}", "cannot be used"),
-                    ("Doubts", f"{doubtful:,}", report.judged and f"reward {report.judged}"),
-                    ("With answer", f"{report.with_answer:,}", ""),
-                ]
-            ),
-            section("How it was read", [notes(_reading(report))]),
-            section("Lengths", [_lengths(report)]),
-            section("Columns", [_columns(report)]),
-            section("Doubtful rows", _findings(report)),
-            section("Rows that cannot be used", [_bad_rows(report)]),
-            section("Where the compute goes", [_effort(report)], _EFFORT),
-        ],
+        html=data_sections(report),
     )
+
+
+def data_headline(report: Report) -> str:
+    """How much of the file can be used, in one sentence."""
+    return f"{report.usable:,} of {report.rows:,} rows can be used"
+
+
+def data_sections(report: Report) -> list[str]:
+    """What stands below the page's headline, as finished markup."""
+    doubtful = sum(report.counts.values())
+    return [
+        tiles(
+            [
+                ("Rows", f"{report.rows:,}", f"{report.groups:,} groups"),
+                ("Bad", f"{report.bad:,}", "cannot be used"),
+                ("Doubts", f"{doubtful:,}", report.judged and f"reward {report.judged}"),
+                ("With answer", f"{report.with_answer:,}", ""),
+            ]
+        ),
+        section("How it was read", [notes(_reading(report))]),
+        section("Lengths", [_lengths(report)]),
+        section("Columns", [_columns(report)]),
+        section("Doubtful rows", _findings(report)),
+        section("Rows that cannot be used", [_bad_rows(report)]),
+        section("Where the compute goes", [_effort(report)], _EFFORT),
+    ]
 
 
 _EFFORT = (

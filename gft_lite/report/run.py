@@ -60,7 +60,7 @@ def run_page(record: Record) -> str:
             notes([f"The run ended early: {said}"]) if said else "",
             tiles(_headline_figures(record)),
             section("Worth a look", [notes(warnings(record))]),
-            section("Curves", [grid([_accuracy(record), *_curves(record)])], CURVES_INTRO),
+            section("Curves", [run_curves(record)], CURVES_INTRO),
             section("Inside a group", [inside_groups(record)], INSIDE_INTRO),
             section("How it was run", [facts(machine(record)), settings(record)]),
         ],
@@ -134,7 +134,13 @@ def _lead(record: Record) -> str:
     return " · ".join(part for part in (str(model or ""), spent, where) if part)
 
 
-def _accuracy(record: Record) -> str:
+def run_curves(record: Record, *, prefix: str = "") -> str:
+    """Every curve of a run as a grid; `prefix` keeps ids apart where several share a document."""
+    panels = [panel_figure(panel, record, prefix=prefix) for panel in (LOSS, *PANELS, TIME)]
+    return grid([_accuracy(record, prefix), *panels])
+
+
+def _accuracy(record: Record, prefix: str) -> str:
     lines = [
         Line(name, series(record.evals, f"{field}.greedy_accuracy"), css)
         for name, field, css in (("target", "target", "c-1"), ("old skill", "old_skill", "c-2"))
@@ -146,11 +152,7 @@ def _accuracy(record: Record) -> str:
     ]
     meaning = "Share of problems, never trained on, that the greedy answer gets right"
     meaning += f": {', '.join(counted)}." if counted else "."
-    return accuracy_figure("accuracy", "Held-out accuracy", meaning, lines)
-
-
-def _curves(record: Record) -> list[str]:
-    return [panel_figure(panel, record) for panel in (LOSS, *PANELS, TIME)]
+    return accuracy_figure(f"{prefix}accuracy", "Held-out accuracy", meaning, lines)
 
 
 def _times(starts: int) -> str | None:
