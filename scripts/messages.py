@@ -92,10 +92,8 @@ def _scope(tree: ast.Module, node: ast.Raise) -> ast.AST:
     return around[-1] if around else tree
 
 
-def _texts(
-    value: ast.expr, functions: dict[str, ast.FunctionDef], scope: ast.AST
-) -> Iterator[str]:
-    """What the expression can say: several texts where it chooses, none where only data is shown."""
+def _texts(value: ast.expr, functions: dict[str, ast.FunctionDef], scope: ast.AST) -> Iterator[str]:
+    """What the expression can say: several texts where it chooses, none where it is data alone."""
     if isinstance(value, ast.IfExp):
         yield from _texts(value.body, functions, scope)
         yield from _texts(value.orelse, functions, scope)
