@@ -159,6 +159,7 @@ def one_group(group: dict[str, Any]) -> str:
         said = f"{said[:SHOWN_CHARS]}…" if len(said) > SHOWN_CHARS else said
         ends = sorted((x(0), x(answer["advantage"])))
         side = "end" if answer["advantage"] < 0 else "start"
+        shown = f"{answer['advantage']:+.2f}".replace("-", "−")
         place = ends[0] - 6 if answer["advantage"] < 0 else ends[1] + 6
         parts.append(
             f'<g class="c-{answer["source"]}">'
@@ -167,17 +168,13 @@ def one_group(group: dict[str, Any]) -> str:
             f'<text class="name end" x="400" y="{y + 4}">{answer["reward"]:g}</text>'
             f'<rect class="dot" x="{ends[0]}" y="{y - 8}" width="{ends[1] - ends[0]:g}" '
             f'height="16"/>'
-            f'<text class="tick {side}" x="{place:g}" y="{y + 4}">{signed(answer["advantage"])}</text>'
+            f'<text class="tick {side}" x="{place:g}" y="{y + 4}">{shown}</text>'
             "</g>\n"
         )
     words = "; ".join(
         f"{a['source']}: reward {a['reward']:g}, advantage {a['advantage']:+.2f}" for a in answers
     )
     return svg("group", "One group", words, width, height, parts)
-
-
-def signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
 
 
 def three_seeds(rows: Sequence[dict[str, Any]]) -> str:
