@@ -4,8 +4,8 @@
 
 With a run, its adapter on the embedded model is measured, on 50 of its held-out prompts. Without
 one, an adapter of rank 16 with random weights of size 0.03, on the gate's six fixed prompts.
-Differences are of one token's log-prob, in nats, over the greedy answers; on a CPU the gate computes
-in float32.
+Differences are of one token's log-prob, in nats, over the greedy answers; on a CPU the gate
+computes in float32.
 """
 
 from __future__ import annotations
