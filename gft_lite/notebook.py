@@ -7,7 +7,8 @@
         view.update(notebook.curves("runs/first"))
 
 Each is a part of a report page, with the page's styles kept to itself. Nothing here needs IPython:
-a cell shows whatever has `_repr_html_`.
+a cell shows whatever has `_repr_html_`. Nothing heavy is imported either: which backend a process
+can have is decided by what it imports first.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ from __future__ import annotations
 import os
 import zlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from gft_lite.compare import Comparison
-from gft_lite.compare_page import compare_sections
 from gft_lite.data import Report
 from gft_lite.report.data import data_headline, data_sections
 from gft_lite.report.findings import run_headline
@@ -27,6 +27,9 @@ from gft_lite.report.record import read_record
 from gft_lite.report.run import run_curves
 from gft_lite.report.warnings import warnings
 from gft_lite.runs import RunDir
+
+if TYPE_CHECKING:
+    from gft_lite.compare import Comparison
 
 RunPath = str | os.PathLike[str]
 
@@ -67,5 +70,7 @@ def data(report: Report) -> Shown:
 
 def comparison(found: Comparison) -> Shown:
     """Base and adapters side by side: figures, identities, differences, answers."""
+    from gft_lite.compare_page import compare_sections  # imports torch
+
     headline = f"{found.model}: {' · '.join(column.name for column in found.columns)}"
     return Shown(fragment(headline=headline, html=compare_sections(found)))

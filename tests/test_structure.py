@@ -176,7 +176,7 @@ def test_no_reason_outlives_its_file() -> None:
 @pytest.mark.parametrize(
     "module",
     "gft_lite gft_lite.config gft_lite.data gft_lite.rewards gft_lite.runs gft_lite.groups "
-    "gft_lite.prepare gft_lite.worker gft_lite.report gft_lite.cli".split(),
+    "gft_lite.prepare gft_lite.worker gft_lite.report gft_lite.cli gft_lite.notebook".split(),
 )
 def test_importing_this_loads_nothing_heavy(module: str) -> None:
     heavy = "{'torch', 'transformers', 'datasets', 'pyarrow', 'sympy', 'gradio', 'accelerate'}"
