@@ -80,6 +80,12 @@ def blocks(page: Path) -> Iterator[Block]:
         assert not said, f"{page.name}: a comment before a block says {said}"
 
 
+def prose(page: Path) -> str:
+    """A page without its blocks and comments."""
+    without = FENCE.sub("", page.read_text(encoding="utf-8"))
+    return re.sub(r"<!--.*?-->", "", without, flags=re.S)
+
+
 def commands(body: str) -> list[str]:
     """Lines of a shell block, continued ones joined, comments and empty ones left out."""
     joined = body.replace("\\\n", " ").splitlines()
@@ -102,8 +108,7 @@ def test_blocks_say_what_they_are() -> None:
 def test_no_command_hides_in_an_indented_block() -> None:
     hidden = re.compile(r"^(?: {4}|\t)(?:\$ |gft-lite|pip |python )", re.M)
     for page in PAGES:
-        outside = FENCE.sub("", page.read_text(encoding="utf-8"))
-        assert not hidden.search(outside), f"{page.name}: write commands in a ```bash block"
+        assert not hidden.search(prose(page)), f"{page.name}: write commands in a ```bash block"
 
 
 def test_what_takes_long_is_run_by_something_else() -> None:
@@ -117,8 +122,7 @@ def test_what_takes_long_is_run_by_something_else() -> None:
 
 def test_links_lead_somewhere() -> None:
     for page in PAGES:
-        text = FENCE.sub("", page.read_text(encoding="utf-8"))
-        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
             if "://" in target:
                 continue
             name, _, anchor = target.partition("#")
@@ -136,11 +140,11 @@ def anchor_of(heading: str) -> str:
 
 
 def test_the_readme_is_short_and_its_figures_have_scripts() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert text.count("\n") < 150
+    readme = ROOT / "README.md"
+    assert readme.read_text(encoding="utf-8").count("\n") < 150
     makers = [*(ROOT / "scripts").glob("*.py"), *(ROOT / "tests").glob("*.py")]
     said = "".join(f.read_text(encoding="utf-8") for f in makers)
-    for image in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text):
+    for image in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", prose(readme)):
         assert Path(image).stem in said, f"no script makes {image}"
 
 
