@@ -236,8 +236,9 @@ def run(
     if block.needs:
         parse(words[1:])
         return
-    if words[1] == "train":
+    if words[1] in ("train", "compare-methods"):
         words += [part for setting in SHORT for part in ("--set", setting)]
+        words += ["--steps", "2"] * (words[1] == "compare-methods")
     elif words[1] in ("eval", "compare") and "--data" in words:
         words += ["--limit", "3"]
     monkeypatch.setattr(sys, "argv", words)
