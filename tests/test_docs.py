@@ -7,7 +7,8 @@ by: FILE -->` it names what runs it in its stead. `<!-- file: NAME -->` puts the
 that later blocks use.
 
 Each page has a folder of its own with the files of `workspace`, and one Python namespace. Runs are
-made short by settings added at the end of `gft-lite train`, evaluations by a limit of rows.
+made short by settings added at the end of `gft-lite train`, evaluations and files by a limit of
+rows.
 """
 
 import contextlib
@@ -42,6 +43,7 @@ SHORT += (
     "eval.every=0",
     "train.warmup_steps=0",
 )
+ROWS = 12  # of a training file
 FENCE = re.compile(
     r"(?:^<!-- (?P<mark>[^>]*?) -->\n)?^```(?P<kind>\w*)\n(?P<body>.*?)^```$", re.M | re.S
 )
@@ -171,8 +173,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that pages take for granted, and two short runs."""
     folder = tmp_path_factory.mktemp("workspace")
     for name, embedded, rows in (
-        ("problems.jsonl", "target_train", 12),
-        ("train.jsonl", "target_train", 12),
+        ("problems.jsonl", "target_train", ROWS),
+        ("train.jsonl", "target_train", ROWS),
         ("held_out.jsonl", "target_test", 3),
         ("old_skill.jsonl", "old_skill_test", 3),
     ):
@@ -246,6 +248,10 @@ def run(
         cli.main()
     said = capsys.readouterr()
     assert not left.value.code, f"{block.place}: {command}\n{said.err}"
+    if words[1:3] == ["data", "fix"]:
+        written = Path(words[words.index("--out") + 1])
+        rows = written.read_text(encoding="utf-8").splitlines(keepends=True)
+        written.write_text("".join(rows[:ROWS]), encoding="utf-8")
 
 
 def parse(words: list[str]) -> None:
