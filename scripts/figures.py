@@ -87,7 +87,7 @@ def record(path: Path, step: int, group: int) -> None:
         ],
         "group": {"step": step, **run.read_groups(step)[group]},
     }
-    RUN.write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    RUN.write_text(json.dumps(kept, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 # --- drawings -----------------------------------------------------------------------------------
