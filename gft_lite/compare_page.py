@@ -24,15 +24,20 @@ def write_compare_page(comparison: Comparison, path: Path) -> Path:
         kicker="Adapters side by side",
         headline=" · ".join(names),
         lead=f"{len(comparison.rows)} prompts, base {comparison.model}, one model in memory.",
-        html=[
-            notes(comparison.remarks),
-            _figures(comparison),
-            _identities(comparison),
-            _differences(comparison),
-            _samples(comparison),
-        ],
+        html=compare_sections(comparison),
     )
     return write_page(path, document)
+
+
+def compare_sections(comparison: Comparison) -> list[str]:
+    """What stands below the page's headline, as finished markup."""
+    return [
+        notes(comparison.remarks),
+        _figures(comparison),
+        _identities(comparison),
+        _differences(comparison),
+        _samples(comparison),
+    ]
 
 
 def _figures(comparison: Comparison) -> str:

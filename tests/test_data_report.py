@@ -47,6 +47,7 @@ def test_doubts() -> None:
     text = report_text(report)
     assert "doubtful, reward math:" in text and "leak (1): the prompt is in the held-out" in text
     assert "row 5: row 1 of" in text and "row 3: as row 1" in text
+    assert r"row 5: ends “\boxed{19}”, the answer is 18" in text
     page = data_page(report)
     assert "8 of 8 rows can be used" in page and "the prompt is in the held-out file" in page
 

@@ -68,6 +68,7 @@ ROOMS: dict[str, set[str]] = {
     "export": {"huggingface_hub", "torch", "yaml"},
     "report": {"yaml"},
     "compare_page": set(),
+    "notebook": set(),
     "lm_eval_tasks": {"lm_eval"},
     "pipeline": set(),
     "worker": {"psutil"},
@@ -191,7 +192,8 @@ def test_no_reason_outlives_its_file() -> None:
 @pytest.mark.parametrize(
     "module",
     "gft_lite gft_lite.config gft_lite.data gft_lite.rewards gft_lite.runs gft_lite.groups "
-    "gft_lite.prepare gft_lite.memory gft_lite.worker gft_lite.report gft_lite.cli".split(),
+    "gft_lite.prepare gft_lite.memory gft_lite.worker gft_lite.report gft_lite.cli "
+    "gft_lite.notebook".split(),
 )
 def test_importing_this_loads_nothing_heavy(module: str) -> None:
     heavy = "{'torch', 'transformers', 'datasets', 'pyarrow', 'sympy', 'gradio', 'accelerate'}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from gft_lite.types import Example, Score
 
 KEPT = 200
+SHOWN_END = 24  # characters of a rejected expert
 
 # kind -> (what it is, what to do)
 KINDS: dict[str, tuple[str, str]] = {
@@ -134,7 +135,11 @@ def judge_all(examples: Sequence[Example], judge: Judge, findings: Findings) -> 
             if score.verdict == "unparsed":
                 findings.add("unread expert", example.row, which)
             elif score.value <= 0:
-                findings.add("rejected expert", example.row, which or score.verdict)
+                end = " ".join(example.experts[number - 1][-SHOWN_END:].split())
+                answer = f", the answer is {example.answer}" if example.answer else ""
+                findings.add(
+                    "rejected expert", example.row, f"{which} ends “{end}”{answer}".lstrip()
+                )
         values = [score.value for score in (*said.experts, *said.teachers)]
         if len(values) > 1 and min(values) == max(values):
             findings.add("no contrast", example.row, f"all {len(values)} earn {values[0]:g}")

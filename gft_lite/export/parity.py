@@ -19,7 +19,7 @@ from gft_lite.models import Policy, Sampling
 from gft_lite.types import GftError, Message
 
 # Largest difference of one token's log-prob, in nats, that the number format explains. float32 is
-# the requirement; the others were set at some ten times what docs/evaluate.md measured.
+# the requirement; the others leave several times the room of what docs/evaluate.md measures.
 TOLERANCE = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 2e-1}
 
 

@@ -18,18 +18,28 @@ def data_page(report: Report) -> str:
     return page(
         title=f"Data: {Path(report.path).name}",
         kicker="gft-lite data check",
-        headline=f"{report.usable:,} of {report.rows:,} rows can be used",
+        headline=data_headline(report),
         lead=lead,
-        html=[
-            counts(report),
-            section("How it was read", [notes(reading(report))]),
-            section("Lengths", [_lengths(report)]),
-            section("Columns", [columns(report)]),
-            section("Doubtful rows", findings(report)),
-            section("Rows that cannot be used", [bad_rows(report)]),
-            section("Where the compute goes", [_effort(report)], _EFFORT),
-        ],
+        html=data_sections(report),
     )
+
+
+def data_headline(report: Report) -> str:
+    """How much of the file can be used, in one sentence."""
+    return f"{report.usable:,} of {report.rows:,} rows can be used"
+
+
+def data_sections(report: Report) -> list[str]:
+    """What stands below the page's headline, as finished markup."""
+    return [
+        counts(report),
+        section("How it was read", [notes(reading(report))]),
+        section("Lengths", [_lengths(report)]),
+        section("Columns", [columns(report)]),
+        section("Doubtful rows", findings(report)),
+        section("Rows that cannot be used", [bad_rows(report)]),
+        section("Where the compute goes", [_effort(report)], _EFFORT),
+    ]
 
 
 def counts(report: Report) -> str:

@@ -53,6 +53,20 @@ def page(*, title: str, kicker: str, headline: str, lead: str, html: Sequence[st
 """
 
 
+def fragment(*, headline: str, html: Sequence[str]) -> str:
+    """A part of another document, such as a notebook's output: styled, and nothing around it is.
+
+    `headline` is plain text.
+    """
+    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+    style = style.replace(":root", ":scope").replace("\nbody {", "\n:scope {")
+    return (
+        f'<div class="gft-lite">\n<style>@scope (.gft-lite) {{\n{style}'
+        ":scope { padding: 20px; }\nsection { margin-top: 32px; }\n}</style>\n"
+        f"<h3>{text(headline)}</h3>\n{''.join(part for part in html if part)}</div>\n"
+    )
+
+
 def section(title: str, html: Sequence[str], intro: str = "") -> str:
     """A section, or nothing where it has no content. `title` and `intro` are plain text."""
     body = "".join(html)

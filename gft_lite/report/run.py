@@ -67,7 +67,7 @@ def run_page(record: Record) -> str:
             tiles(_headline_figures(record)),
             section("Worth a look", [notes(warnings(record))]),
             section("Stages", [stage_table(record)], STAGES_INTRO),
-            section("Curves", [grid([accuracy_curve(record), *_curves(record)])], CURVES_INTRO),
+            section("Curves", [run_curves(record)], CURVES_INTRO),
             section("Inside a group", [inside_groups(record)], INSIDE_INTRO),
             section(
                 "How it was run",
@@ -149,7 +149,14 @@ def _lead(record: Record) -> str:
     return " · ".join(part for part in (str(model or ""), spent, where) if part)
 
 
-def accuracy_curve(record: Record) -> str:
+def run_curves(record: Record, *, prefix: str = "") -> str:
+    """Every curve of a run as a grid; `prefix` keeps ids apart where several share a document."""
+    panels = (LOSS, *PANELS, TIME, MEMORY)
+    drawn = [panel_figure(panel, record, prefix=prefix) for panel in panels]
+    return grid([accuracy_curve(record, prefix), *drawn])
+
+
+def accuracy_curve(record: Record, prefix: str = "") -> str:
     """Held-out accuracy of target and old skill over the steps; nothing where not measured."""
     lines = [
         Line(name, series(record.evals, f"{field}.greedy_accuracy"), css)
@@ -162,11 +169,7 @@ def accuracy_curve(record: Record) -> str:
     ]
     meaning = "Share of problems, never trained on, that the greedy answer gets right"
     meaning += f": {', '.join(counted)}." if counted else "."
-    return accuracy_figure("accuracy", "Held-out accuracy", meaning, lines)
-
-
-def _curves(record: Record) -> list[str]:
-    return [panel_figure(panel, record) for panel in (LOSS, *PANELS, TIME, MEMORY)]
+    return accuracy_figure(f"{prefix}accuracy", "Held-out accuracy", meaning, lines)
 
 
 def _memory(record: Record) -> str | None:
