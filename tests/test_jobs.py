@@ -113,10 +113,7 @@ def test_one_trains_the_others_wait_in_order_and_another_app_goes_on(jobs: Jobs)
 
     wait(finished)
     assert {"gft-2", "gft-4"} <= seen and "gft-3" not in seen
-    ended = {
-        n: next(RunDir(jobs.workspace.run(f"gft-{n}")).events("finished"))["time"]
-        for n in (1, 2, 4)
-    }
+    ended = {n: jobs.job(f"gft-{n}").status["updated"] for n in (1, 2, 4)}
     assert ended[1] < ended[2] < ended[4]
 
 
