@@ -42,6 +42,7 @@ def prepare(page: Page, app: App) -> None:
 
 def open_tab(page: Page, name: str) -> None:
     """Choose a tab; where the screen is narrow it may be in the menu of those that do not fit."""
+    page.wait_for_timeout(800)  # what does not fit moves into the menu
     tab = page.get_by_role("tab", name=name, exact=True)
     if not tab.first.is_visible():
         page.locator(".overflow-menu > button").first.click()
