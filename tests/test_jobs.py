@@ -96,7 +96,8 @@ def test_one_trains_the_others_wait_in_order_and_another_app_goes_on(jobs: Jobs)
     jobs.stop("gft-3")
     assert jobs.job("gft-3").state == "stopped"
     assert [jobs.place(f"gft-{n}") for n in (2, 3, 4)] == [1, 0, 2]
-    wait(lambda: jobs.job("gft-1").state in ("starting", "running"))
+    first = RunDir(jobs.workspace.run("gft-1"))
+    wait(lambda: first.status()["state"] in ("starting", "running"))
 
     after_restart = Jobs(jobs.workspace)
     assert after_restart.place("gft-2") == 1
@@ -112,10 +113,7 @@ def test_one_trains_the_others_wait_in_order_and_another_app_goes_on(jobs: Jobs)
 
     wait(finished)
     assert {"gft-2", "gft-4"} <= seen and "gft-3" not in seen
-    ended = {
-        n: next(RunDir(jobs.workspace.run(f"gft-{n}")).events("finished"))["time"]
-        for n in (1, 2, 4)
-    }
+    ended = {n: jobs.job(f"gft-{n}").status["updated"] for n in (1, 2, 4)}
     assert ended[1] < ended[2] < ended[4]
 
 

@@ -22,7 +22,7 @@ SETTINGS = {
     "train-prompts_per_step": 1,
     "group-self": 2,
     "group-teacher": 1,
-    "group-max_new_tokens": 60,
+    "group-max_new_tokens": 120,
 }
 expect.set_options(timeout=PATIENCE_MS)
 

@@ -92,6 +92,7 @@ def test_a_phone_never_scrolls_sideways(app: App, browser: Browser) -> None:
     page.goto(app.url)
     expect(page.get_by_role("button", name="Try it")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.get_by_label("More tabs").is_visible()
     context.close()
 
 

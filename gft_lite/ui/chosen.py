@@ -17,7 +17,7 @@ from gft_lite.types import ConfigError
 METHODS = {
     "gft": "The group learns: what is better than its group is encouraged, what is worse is not.",
     "sft": "Imitate every expert answer, right or wrong. The plain baseline.",
-    "dft": "Imitate, but tokens the model finds unlikely count less. Forgets less than SFT.",
+    "dft": "Imitate, but tokens the model finds unlikely count less.",
     "asft": "DFT, held close to the base model token by token.",
     "psft": "Imitate in small clipped moves, for several updates on the same answers.",
     "grpo": "Only the model's own answers compete; needs a model that succeeds now and then.",

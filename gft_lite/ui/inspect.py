@@ -44,8 +44,12 @@ def build(shell: Shell, runs: gr.Radio) -> Inspector:
     with gr.Column(visible=False, elem_id="inspector") as controls:
         panel(styled(f'<p class="intro">{text(INTRO)}</p>'))
         with gr.Row():
-            step = gr.Slider(1, 2, value=1, step=1, label="Step", elem_id="inspect-step")
-            group = gr.Slider(1, 2, value=1, step=1, label="Group", elem_id="inspect-group")
+            step = gr.Slider(
+                1, 2, value=1, step=1, label="Step", min_width=240, elem_id="inspect-step"
+            )
+            group = gr.Slider(
+                1, 2, value=1, step=1, label="Group", min_width=240, elem_id="inspect-group"
+            )
         with gr.Row():
             tau = gr.Slider(
                 0,
@@ -54,10 +58,13 @@ def build(shell: Shell, runs: gr.Radio) -> Inspector:
                 step=0.01,
                 label="What if τ were",
                 info="Tokens below this probability would count by their probability only.",
+                min_width=300,
                 elem_id="inspect-tau",
             )
-            by = gr.Radio(COLOURS, value="probability", label="Colour tokens by")
-            what_if = gr.Checkbox(False, label="Show the weights of this τ", elem_id="what-if")
+            by = gr.Radio(COLOURS, value="probability", label="Colour tokens by", min_width=240)
+            what_if = gr.Checkbox(
+                False, label="Show the weights of this τ", min_width=240, elem_id="what-if"
+            )
     view = panel(NOTHING, elem_id="group-view")
 
     @guarded
