@@ -56,11 +56,9 @@ def compare(
     from gft_lite.compare import compare as compare_all
     from gft_lite.compare_page import write_compare_page
     from gft_lite.types import Example, Message
-    from gft_lite.worker import quiet_libraries
 
     if bool(data) == bool(prompt):
         raise ConfigError("name either a file with --data or texts with --prompt")
-    quiet_libraries()
     config = model_config(model, adapter, load_in_4bit=load_in_4bit)
     how: dict[str, Any] = {"k": k, "max_new_tokens": max_new_tokens, "seed": seed}
     if data:
@@ -114,9 +112,7 @@ def export(
     from gft_lite import terminal
     from gft_lite.config import ModelConfig
     from gft_lite.export import export as write
-    from gft_lite.worker import quiet_libraries
 
-    quiet_libraries()
     done = write(
         path,
         to,
@@ -171,14 +167,12 @@ def mix(
     from gft_lite import terminal
     from gft_lite.mix import Part, greedy_soup
     from gft_lite.mix import mix as mix_parts
-    from gft_lite.worker import quiet_libraries
 
     weights = weight or [1 / len(adapter)] * len(adapter)
     if len(weights) != len(adapter):
         raise ConfigError(f"{len(weights)} --weight for {len(adapter)} --adapter; give one each")
     if (how == "greedy") != bool(data):
         raise ConfigError("--how greedy needs held-out rows: --data FILE (and only it takes them)")
-    quiet_libraries()
     config = model_config(model, adapter, load_in_4bit=load_in_4bit)
     parts = [Part(path, each) for path, each in zip(adapter, weights, strict=True)]
     if how == "greedy":

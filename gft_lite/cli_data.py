@@ -220,9 +220,7 @@ def _judge(reward: str | None) -> Iterator[Judge | None]:
 def _token_counter(model: str) -> Callable[[str], int]:
     from gft_lite.config import ModelConfig
     from gft_lite.models import load_tokenizer
-    from gft_lite.worker import quiet_libraries
 
-    quiet_libraries()
     tokenizer = load_tokenizer(ModelConfig(name=model))
     return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
 

@@ -123,9 +123,7 @@ def _local_teacher(
     from gft_lite.config import ModelConfig
     from gft_lite.distill.local import local_teacher
     from gft_lite.models import Sampling, load_policy
-    from gft_lite.worker import quiet_libraries
 
-    quiet_libraries()
     config = ModelConfig(name=model, adapter=str(adapter) if adapter else None)
     policy = load_policy(config, None)
     limit = min(max_new_tokens, policy.max_length // 2)
@@ -136,8 +134,6 @@ def _keep_best(model: str, keep: int) -> Keep:
     from gft_lite.config import ModelConfig
     from gft_lite.likelihood import likeliest
     from gft_lite.models import load_policy
-    from gft_lite.worker import quiet_libraries
 
-    quiet_libraries()
     policy = load_policy(ModelConfig(name=model), None)
     return lambda example, texts: likeliest(policy, example, texts, keep)

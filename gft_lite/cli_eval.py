@@ -124,9 +124,7 @@ def eval_(
     from gft_lite.evaluation import check_samples, evaluate
     from gft_lite.forgetting import probe
     from gft_lite.models import load_policy
-    from gft_lite.worker import quiet_libraries
 
-    quiet_libraries()
     check_samples(k, samples)
     if lm_eval:
         lm_eval_tasks.check_installed()

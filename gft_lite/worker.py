@@ -8,7 +8,6 @@ into log.txt.
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import platform
 import signal
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from gft_lite.config import RunConfig, load_config
+from gft_lite.measure import measure
 from gft_lite.memory import forecast, shape_of
 from gft_lite.pipeline import check_stages, run_stages
 from gft_lite.prepare import Kept, Prepared, prepare, short_enough
@@ -33,7 +33,6 @@ from gft_lite.types import Example, GftError, InputError, ModelError, RunError
 Event = dict[str, Any]
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "unsloth")
 LISTED_ROWS = 1000  # of the rows dropped, in the event "started"
-DRIFT_PROMPTS = 32  # of the held-out file, and as many of the old skill's
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,6 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
     from gft_lite.fitting import check_card
     from gft_lite.models import load_policy
 
-    quiet_libraries()
     started = time.perf_counter()
     checkpoints = run.checkpoints()
     begin = step_of(checkpoints[-1]) if checkpoints else 0
@@ -203,60 +201,6 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
             "metrics": final,
         },
     )
-
-
-def measure(
-    policy: Any,
-    scorer: Any,
-    config: RunConfig,
-    prepared: Prepared,
-    *,
-    quick: bool = False,
-) -> dict[str, Any]:
-    """Held-out accuracy, what is kept of the old skill where the run names one, and KL drift.
-
-    Args:
-        quick: greedy answers to `eval.quick_examples` only, for the curve during training.
-    """
-    from gft_lite.evaluation import base_answers, drift, evaluate
-
-    common: dict[str, Any] = {
-        "max_new_tokens": config.group.max_new_tokens,
-        "temperature": config.eval.temperature,
-        "batch": config.eval.batch,
-        "seed": config.train.seed,
-    }
-    first = config.eval.quick_examples if quick else None
-    k = 0 if quick else config.eval.k
-    target = evaluate(policy, prepared.eval_examples[:first], scorer, k=k, **common)
-    out: dict[str, Any] = {"target": target.to_dict()}
-    if prepared.retention_examples:
-        kept = evaluate(policy, prepared.retention_examples[:first], scorer, **common)
-        out["old_skill"] = kept.to_dict()
-    if not quick:
-        asked = [
-            *prepared.eval_examples[:DRIFT_PROMPTS],
-            *prepared.retention_examples[:DRIFT_PROMPTS],
-        ]
-        answers = base_answers(
-            policy, asked, max_new_tokens=config.group.max_new_tokens, batch=config.eval.batch
-        )
-        moved = drift(policy, answers, max_tokens=config.train.micro_batch_tokens)
-        out["drift"] = {
-            "kl_nats_per_token": moved.nats_per_token,
-            "kl_nats_per_sequence": moved.nats_per_sequence,
-            "sequences": moved.sequences,
-        }
-    return out
-
-
-def quiet_libraries() -> None:
-    """Library chatter off: progress is ours to show. Called before models load.
-
-    Imports none of them: Unsloth, where it is chosen, must come first (models/unsloth.py).
-    """
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 # --- inside -------------------------------------------------------------------------------------

@@ -19,14 +19,12 @@ import torch
 from gft_lite.config import LoraConfig, ModelConfig
 from gft_lite.export import export
 from gft_lite.models import load_policy
-from gft_lite.worker import quiet_libraries
 
 TINY = ModelConfig(name="tiny")
 SIZE = 0.03
 
 
 def main() -> None:
-    quiet_libraries()
     given = Path(sys.argv[1]) if len(sys.argv) > 1 else None
     print("| written as | largest | mean | on |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:

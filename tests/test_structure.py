@@ -63,6 +63,7 @@ ROOMS: dict[str, set[str]] = {
     "distill": {"torch"},
     "evaluation": {"torch"},
     "forgetting": set(),
+    "measure": set(),
     "compare": {"torch"},
     "mix": set(),
     "export": {"huggingface_hub", "torch", "yaml"},

@@ -176,12 +176,11 @@ def _train(path: Path, config: RunConfig, name: str, say: Say, on_event: OnEvent
 
 def _base(config: RunConfig, folder: Path) -> Row:
     """The base, measured once: a fresh adapter changes nothing, so the same code measures it."""
+    from gft_lite.measure import measure
     from gft_lite.models import load_policy
-    from gft_lite.worker import measure, quiet_libraries
 
     file = folder / "base.json"
     if not file.is_file():
-        quiet_libraries()
         started = time.perf_counter()
         prepared = prepare(config, allow_custom_reward=True)
         with prepared.scorer as scorer:

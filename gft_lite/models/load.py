@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,7 @@ def load_tokenizer(config: ModelConfig) -> Any:
     Raises:
         ModelError: it cannot be found or read.
     """
+    _quiet_imports()
     from transformers import AutoTokenizer
 
     _quiet_transformers()
@@ -84,6 +87,7 @@ def load_policy(
     Raises:
         ModelError: model or adapter cannot be loaded, or do not belong together.
     """
+    _quiet_imports()
     backend, _ = choose_backend(config.backend)
     if backend == "unsloth":
         from gft_lite.models.unsloth import load, start
@@ -110,12 +114,18 @@ def load_policy(
     )
 
 
+def _quiet_imports() -> None:
+    """What must be said before libraries load. Imports none: Unsloth, where chosen, comes first."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+
 def _quiet_transformers() -> None:
     """Progress is ours to show."""
-    from transformers import logging
+    from transformers.utils import logging as chatter
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
 
 
 def _cannot_load(name: str, error: Exception) -> str:

@@ -4,9 +4,7 @@ import os
 import sys
 
 from gft_lite.serving.loop import Loop
-from gft_lite.worker import quiet_libraries
 
 answers = os.fdopen(os.dup(1), "w", encoding="ascii")
 os.dup2(2, 1)  # what libraries print is not an answer
-quiet_libraries()
 Loop(answers).run(sys.stdin.buffer)
