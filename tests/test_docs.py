@@ -43,7 +43,7 @@ SHORT += (
     "eval.every=0",
     "train.warmup_steps=0",
 )
-ROWS = 12  # of a training file
+ROWS = 40  # of a training file
 FENCE = re.compile(
     r"(?:^<!-- (?P<mark>[^>]*?) -->\n)?^```(?P<kind>\w*)\n(?P<body>.*?)^```$", re.M | re.S
 )
@@ -233,7 +233,7 @@ def run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Run a command of ours in this process; of one that needs more, check its options."""
-    words = shlex.split(command)
+    words = shlex.split(command, comments=True)
     if words[0] != "gft-lite":
         assert block.needs, f"{block.place}: only gft-lite is run here, not {words[0]}"
         return
