@@ -11,7 +11,7 @@ so small that both go on sampling from the same policy. Neither measures KL nor 
     self        6 answers of the policy a prompt            against 6 generations
     paper       1 expert + 3 teachers + 4 answers           against 8 generations
 
-TRL runs twice, with the whole step as one micro-batch and with micro-batches of 12 responses; the
+TRL runs twice, with the whole step as one micro-batch and with micro-batches of two groups; the
 ratio is to the faster of the two. Every measurement is a process of its own; the sides take turns,
 and a ratio is the median over rounds of the ratio within a round. Seconds are medians over steps,
 the first left out; `cpu` are the process's own seconds, which other programs on the machine disturb
@@ -41,7 +41,7 @@ ROWS = {  # expert, teacher, self
     "self": (0, 0, 6),
     "paper": (1, 3, 4),
 }
-SMALL_MICRO_BATCH = 12
+SMALL_MICRO_BATCH = 2  # groups
 REWARD = {"name": "length", "min_chars": 2000, "max_chars": None}  # graded up to any length here
 RATE = 1e-6
 
@@ -157,7 +157,7 @@ def trl(asked: argparse.Namespace, folder: Path) -> list[dict[str, float]]:
             now["training"] = now["seconds"] - now["rollout"] - now["scoring"]
 
     responses = train.prompts_per_step * sum(ROWS[asked.row])
-    micro = responses if asked.side == "trl-whole" else SMALL_MICRO_BATCH
+    micro = responses if asked.side == "trl-whole" else SMALL_MICRO_BATCH * sum(ROWS[asked.row])
     on_gpu = torch.cuda.is_available()
     with prepared.scorer:
         trainer = GRPOTrainer(
@@ -259,7 +259,7 @@ def rounds_of(asked: argparse.Namespace, row: str) -> Iterator[dict[str, dict[st
     """Side → what it measured, once a round."""
     here = str(Path(__file__).resolve().parents[1])
     checkouts = dict(text.split("=", 1) for text in asked.checkout)
-    sides = {"ours": here, "trl-whole": here, f"trl-{SMALL_MICRO_BATCH}": here, **checkouts}
+    sides = {"ours": here, "trl-whole": here, "trl-small": here, **checkouts}
     passed = [
         text
         for name in ("model", "steps", "prompts", "max_new_tokens")
