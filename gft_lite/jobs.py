@@ -15,13 +15,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any
 
 import psutil
 
 from gft_lite.assets import PREFIX
 from gft_lite.config import EMBEDDED_MODEL, RunConfig, load_config
 from gft_lite.data.hub import HUB_NAME
+from gft_lite.locks import locked
 from gft_lite.rewards import REWARDS, read_spec
 from gft_lite.runs import BUSY, RunDir
 from gft_lite.types import ConfigError, RunError
@@ -106,13 +107,13 @@ class Jobs:
 
     def job(self, name: str) -> Job:
         """One run. RunError where this workspace has none of that name."""
-        return self._seen(RunDir.open(self.workspace.run(name)))
+        return _seen(RunDir.open(self.workspace.run(name)))
 
     def list(self) -> list[Job]:
         """All runs: those that wait, in their order, come before the others, newest first."""
         found = []
         for file in self.workspace.runs_dir.glob("*/config.yaml"):
-            found.append((file.stat().st_mtime, self._seen(RunDir(file.parent))))
+            found.append((file.stat().st_mtime, _seen(RunDir(file.parent))))
         found.sort(key=lambda pair: -pair[0])
         jobs = [job for _, job in found]
         return [*(j for j in jobs if j.state in BUSY), *_queue(jobs)] + [
@@ -151,17 +152,10 @@ class Jobs:
 
     # --- inside ---
 
-    def _seen(self, run: RunDir) -> Job:
-        """The run now; one that was just given to a worker does not wait any more."""
-        status, worker = run.current(), self._started.get(run.path.name)
-        if status["state"] == "queued" and worker is not None:
-            status = {**status, "state": "starting", "pid": worker.pid}
-        return Job(run.path.name, run, status)
-
     def _spawn(self, job: Job) -> None:
         command = [sys.executable, "-m", "gft_lite.worker", str(job.run.path)]
         with job.run.log_file.open("ab") as log:
-            self._started[job.name] = subprocess.Popen(
+            worker = subprocess.Popen(
                 command,
                 cwd=self.workspace.root,  # where relative paths of a configuration start
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -170,6 +164,8 @@ class Jobs:
                 stderr=log,
                 start_new_session=True,
             )
+        self._started[job.name] = worker
+        job.run.set_status("starting", pid=worker.pid, **_reached(job))  # known to other apps too
 
     def _reap(self) -> None:
         """Take note of workers that ended; one that never came so far as to say so has failed."""
@@ -179,14 +175,15 @@ class Jobs:
                 continue
             del self._started[name]
             run = RunDir(self.workspace.run(name))
-            if run.status()["state"] == "queued":
+            status = run.status()
+            if status["state"] == "starting" and status["pid"] == process.pid:
                 message = f"the worker ended at once (code {code}); see log.txt"
                 run.set_status("failed", message=message)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """One decision at a time, also among several apps on one workspace."""
-        with self._inside, (self.workspace.root / "jobs.lock").open("w") as file, _locked(file):
+        with self._inside, locked(self.workspace.root / "jobs.lock"):
             yield
 
 
@@ -230,6 +227,10 @@ def check_place(key: str, path: str, workspace: Workspace) -> None:
         )
 
 
+def _seen(run: RunDir) -> Job:
+    return Job(run.path.name, run, run.current())
+
+
 def _queue(jobs: list[Job]) -> list[Job]:
     waiting = [job for job in jobs if job.state == "queued"]
     return sorted(waiting, key=lambda job: job.status.get("since", 0.0))
@@ -237,18 +238,3 @@ def _queue(jobs: list[Job]) -> list[Job]:
 
 def _reached(job: Job) -> dict[str, Any]:
     return {key: job.status[key] for key in ("step", "steps") if key in job.status}
-
-
-@contextmanager
-def _locked(file: TextIO) -> Iterator[None]:
-    """The file locked; on systems without such locks one app a workspace is on its own."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    fcntl.flock(file, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from gft_lite.config import RunConfig, load_config
+from gft_lite.locks import locked
 from gft_lite.measure import measure
 from gft_lite.memory import forecast, shape_of
 from gft_lite.pipeline import check_stages, run_stages
@@ -91,12 +92,13 @@ def resume(
         RunError: no run there, one that is still running, or one that is finished.
     """
     run = RunDir.open(path)
-    status = run.status()
-    if status["state"] == "finished":
-        raise RunError(f"{path} is finished; nothing is left to do")
-    if status["state"] in BUSY and alive(status):
-        raise RunError(f"{path} is still running (process {status['pid']}); stop it first")
-    _move_to(run, "starting")
+    with locked(run.log_file):  # two may begin at once, and one of them has to see the other
+        status = run.status()
+        if status["state"] == "finished":
+            raise RunError(f"{path} is finished; nothing is left to do")
+        if status["state"] in BUSY and alive(status):
+            raise RunError(f"{path} is still running (process {status['pid']}); stop it first")
+        _move_to(run, "starting")
     try:
         config = load_config(run.config_file)
         prepared = _checked(config, allow_custom_reward)

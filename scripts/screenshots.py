@@ -9,6 +9,7 @@ pictures with Debian's chromium. Needs the `test` extra and Pillow, which gradio
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -20,12 +21,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from browser import App, chromium
 
+from gft_lite.assets import ASSETS
+
 MODES = {
     "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 860}},
     "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 860}},
     "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 780}},
 }
 TABS = ("start", "data", "model", "train", "inside", "compare", "export")
+HELD_OUT = ASSETS / "target_test.jsonl"  # its first problem is asked in Compare
 HIGHEST = 1900  # pixels; a longer page is cut, with a fade nobody needs
 COLOURS = 128
 PATIENCE_MS = 60_000
@@ -61,6 +65,16 @@ def show(page: Page, tab: str) -> None:
         expect(page.locator("#examples .rendered")).to_have_count(5)
     if tab == "train":
         expect(page.locator("#run-curves svg").first).to_be_visible()
+    if tab == "compare":
+        with HELD_OUT.open(encoding="utf-8") as rows:
+            asked = json.loads(next(rows))
+        page.get_by_label("Prompt", exact=True).fill(asked["prompt"])
+        page.get_by_text("More: expected answer").click()
+        page.get_by_label("Expected answer").fill(asked["answer"])
+        page.get_by_text("More: expected answer").click()
+        page.get_by_role("button", name="Answer", exact=True).click()
+        columns = page.locator(".columns article")
+        expect(columns.nth(1).locator(".verdict")).to_be_visible(timeout=TRAINS_MS)
     if tab == "inside":
         page.get_by_role("tab", name="Inside a group").click()
         expect(page.locator("#group-view .answers li").first).to_be_visible()

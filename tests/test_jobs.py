@@ -2,15 +2,18 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gft_lite.config import RunConfig, load_config
 from gft_lite.jobs import Jobs, check_harmless
+from gft_lite.locks import locked
 from gft_lite.runs import RunDir
 from gft_lite.types import ConfigError, RewardError, RunError
 from gft_lite.workspace import Workspace
@@ -152,9 +155,36 @@ def test_a_worker_that_ends_without_a_word_has_failed(
     assert jobs.job("gft-1").status["message"] == "the worker ended at once (code 1); see log.txt"
 
 
-def test_jobs_never_load_torch() -> None:
-    import subprocess
+def test_an_app_that_starts_again_right_after_a_spawn_leaves_the_run_alone(jobs: Jobs) -> None:
+    jobs.start(config())
+    pid = jobs.job("gft-1").status["pid"]
+    again = Jobs(jobs.workspace)
+    again.advance()
+    assert again.job("gft-1").state == "starting" and again.job("gft-1").status["pid"] == pid
+    assert not again._started and again.place("gft-1") == 0
+    again.stop("gft-1")
+    wait(lambda: state(jobs, "gft-1") == "stopped" and not psutil.pid_exists(pid))
 
+
+def test_of_two_workers_on_one_run_one_trains_and_the_other_says_so(workspace: Workspace) -> None:
+    """Both stand at the same gate when it opens."""
+    run = RunDir.create(workspace.runs_dir / "gft-1", config().to_yaml())
+    command = [sys.executable, "-m", "gft_lite.worker", str(run.path)]
+    with locked(run.log_file):
+        workers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        for worker in workers:
+            opened = psutil.Process(worker.pid).open_files
+            wait(lambda opened=opened: str(run.log_file) in [file.path for file in opened()])
+        assert run.status()["state"] == "created"
+    said = {worker.pid: worker.communicate(timeout=240)[1] for worker in workers}
+    refused, trained = sorted(workers, key=lambda worker: -worker.returncode)
+    assert (refused.returncode, trained.returncode) == (2, 0), said
+    assert f"is still running (process {trained.pid}); stop it first" in said[refused.pid]
+    assert [event["step"] for event in run.events("step")] == [1, 2]
+    assert run.status()["state"] == "finished"
+
+
+def test_jobs_never_load_torch() -> None:
     code = "import sys, gft_lite.jobs; print('torch' in sys.modules, 'gradio' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["False", "False"]

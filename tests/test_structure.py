@@ -38,6 +38,7 @@ ROOMS: dict[str, set[str]] = {
     "judge": set(),
     "advantages": set(),
     "significance": {"torch"},
+    "locks": set(),
     "runs": {"psutil"},
     "order": set(),
     "groups": set(),

@@ -443,6 +443,7 @@ def test_the_badge_says_whether_it_fits() -> None:
     assert "does not fit" in memory_badge(large, Card("<b>", 6.0))
     assert "&lt;b&gt; has 6.0" in memory_badge(large, Card("<b>", 6.0))
     assert "fits" in memory_badge(large, Card("a card", 12.0))
+    assert "no GPU found" in memory_badge(large, None)
     assert "GB card will do" in memory_badge(large, None)
     unknown = load_config(preset="12gb", overrides=["model.name=someone/unheard-of"])
     assert "no forecast" in memory_badge(unknown, None)

@@ -1,4 +1,4 @@
-"""From a dropped file to a run that is stopped and continued, in a real browser on a real run.
+"""From a dropped file to an adapter that is compared and downloaded, in a real browser.
 
 The tests of this file are one walk: each begins where the one before it ended.
 """
@@ -6,6 +6,7 @@ The tests of this file are one walk: each begins where the one before it ended.
 import json
 import re
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import pytest
 from browser import PATIENCE_MS, App, chromium, window
 from playwright.sync_api import Browser, Page, expect
 
+from gft_lite.models.identity import WEIGHTS, file_sha256
 from gft_lite.runs import RunDir
 
 EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>${window.hacked=1}'
+PROMPT = "Ann has 4 pens and buys 3 more. How many pens does Ann have now?"
 FILE = "<img src=x onerror=hacked()> words.jsonl"
 SETTINGS = {
     "train-steps": 400,
@@ -244,4 +247,41 @@ def test_another_run_waits_and_can_be_taken_from_the_queue(page: Page) -> None:
     expect(page.locator("#run-head .state")).to_contain_text("training")
     page.locator("#stop").click()
     expect(page.locator("#run-head .state")).to_contain_text("stopped")
+    assert page.evaluate("window.hacked") is None
+
+
+# --- what came of it ---
+
+
+def test_base_and_adapter_answer_side_by_side(page: Page, app: App) -> None:
+    tab(page, "Compare")
+    expect(page.get_by_label("gft-1 ·")).to_be_checked()
+    expect(page.get_by_text("gft-2 ended before it had an adapter")).to_be_visible()
+    page.get_by_label("Prompt", exact=True).fill(PROMPT)
+    page.get_by_text("More: expected answer").click()
+    page.get_by_label("Expected answer").fill("7")
+    page.get_by_role("button", name="Answer", exact=True).click()
+    columns = page.locator(".columns article")
+    expect(columns.locator(".verdict")).to_have_count(2)
+    expect(columns.locator("h3")).to_have_text(["0base", "Agft-1"])
+    trained = file_sha256(run_dir(app).adapter_dir / WEIGHTS)
+    proof = columns.nth(1).locator(".proof")
+    expect(proof).to_contain_text(f"Weights {trained[:12]}")
+    moved = re.search(r"by ([\d.e-]+) on average", proof.inner_text())
+    assert moved and float(moved.group(1)) > 0
+    assert "####" in columns.nth(0).locator("pre").inner_text()  # the base answers as it was taught
+
+
+def test_the_adapter_can_be_taken_home(page: Page, app: App) -> None:
+    tab(page, "Export")
+    page.get_by_role("button", name="Write it").click()
+    expect(page.get_by_text("Ready: gft-1-adapter")).to_be_visible()
+    with page.expect_download() as caught:
+        page.get_by_role("button", name="Download", exact=True).click()
+    assert caught.value.suggested_filename == "gft-1-adapter.zip"
+    with zipfile.ZipFile(caught.value.path()) as packed:
+        weights = packed.read(f"gft-1-adapter/{WEIGHTS}")
+        settings = json.loads(packed.read("gft-1-adapter/adapter_config.json"))
+    assert weights == (run_dir(app).adapter_dir / WEIGHTS).read_bytes()
+    assert (settings["peft_type"], settings["r"]) == ("LORA", 16)
     assert page.evaluate("window.hacked") is None

@@ -96,6 +96,31 @@ def test_a_phone_never_scrolls_sideways(app: App, browser: Browser) -> None:
     context.close()
 
 
+def test_the_memory_a_run_needs_is_said_at_once_and_follows_the_presets(
+    app: App, browser: Browser
+) -> None:
+    page = window(browser).new_page()
+    page.goto(app.url)
+    page.get_by_role("tab", name="Model & method").click()
+    badge, presets = page.locator("#memory-badge"), page.locator("#preset input")
+    expect(badge.locator("b")).to_have_text(re.compile("fits|tight"))
+    page.locator("#preset").get_by_title("Clear").click()
+
+    def add(preset: str) -> None:
+        presets.click()
+        page.get_by_role("option", name=re.compile(f"^{preset}:")).click()
+
+    add("12gb")
+    needs = r"Needs about \d+\.\d\sGiB of GPU memory(: a 12\sGB card will do|; .* has \d)"
+    expect(badge).to_have_text(re.compile(needs))
+    add("8gb")
+    both = "presets 12gb and 8gb are both for a card; name one"
+    expect(page.locator("#config-wrong .failure")).to_contain_text(both)
+    expect(page.locator("#start-run")).to_be_disabled()
+    assert "Traceback" not in page.inner_text("body") + app.log.read_text()
+    page.context.close()
+
+
 def test_a_program_can_start_watch_stop_and_continue(client: Client, app: App) -> None:
     assert client.predict(api_name="/runs") == []
     name = client.predict("tiny-cpu", SETTINGS, api_name="/start_run")

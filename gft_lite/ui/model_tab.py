@@ -36,8 +36,9 @@ from gft_lite.ui.said import guarded, sentence
 from gft_lite.ui.shell import Shell
 
 NO_GPU_PRESET = "tiny-cpu"
-VERDICT_CLASSES = {"fits": "fits", "tight": "tight", "does not fit": "too-large"}
-VERDICT_MARKS = {"fits": "✓", "tight": "≈", "does not fit": "✕"}
+NO_GPU = "no GPU found"
+VERDICT_CLASSES = {"fits": "fits", "tight": "tight", "does not fit": "too-large", NO_GPU: "tight"}
+VERDICT_MARKS = {"fits": "✓", "tight": "≈", "does not fit": "✕", NO_GPU: "?"}
 FRESH = "a fresh adapter"
 
 
@@ -59,20 +60,16 @@ def memory_badge(config: RunConfig, card: Card | None) -> str:
         found = forecast(config, shape_of(config.model))
     except ModelError as error:
         return styled(f'<p class="memory">{text(f"GPU memory: no forecast. {error}")}</p>')
-    needs = f"needs about {found.total / GIB:.1f}\u00a0GiB of GPU memory"
+    needs = f"Needs about {found.total / GIB:.1f}\u00a0GiB of GPU memory"
     if card:
         verdict = found.verdict(card.gib)
         said = f"{needs}; {card.name} has {card.gib:.1f}\u00a0GiB"
+    elif config.model.name == EMBEDDED_MODEL:
+        verdict, said = "fits", "The demo model runs on the processor: no GPU is needed"
     else:
         enough = next((gib for gib in CARDS_GIB if found.verdict(gib) == "fits"), None)
-        verdict = "fits" if enough else "does not fit"
-        said = f"{needs}: " + (
-            f"a {enough}\u00a0GB card will do" if enough else "more than 48\u00a0GB"
-        )
-        if config.model.name == EMBEDDED_MODEL:
-            said = "The demo model runs on the processor: no GPU is needed"
-        else:
-            said += ". This machine has no GPU that answers"
+        will_do = f"a {enough}\u00a0GB card will do" if enough else "more than 48\u00a0GB"
+        verdict, said = NO_GPU, f"{needs}: {will_do}"
     mark = f'<b class="{VERDICT_CLASSES[verdict]}">{VERDICT_MARKS[verdict]} {verdict}</b>'
     return styled(f'<p class="memory" role="status">{mark} {text(said)}.</p>')
 
