@@ -62,6 +62,14 @@ class TokenBatch:
         tensors = {k: v for k, v in vars(self).items() if isinstance(v, Tensor)}
         return replace(self, **{k: v.to(device, non_blocking=True) for k, v in tensors.items()})
 
+    def flat(self, values: Tensor) -> Tensor:
+        """(N,) values at the N response tokens, row by row, of what broadcasts to (B, T)."""
+        return values.expand(self.mask.shape)[self.mask]
+
+    def padded(self, flat: Tensor) -> Tensor:
+        """(B, T) with zeros outside the mask: the inverse of `flat`."""
+        return flat.new_zeros(self.mask.shape).masked_scatter(self.mask, flat)
+
 
 class ChatFormat:
     """How a tokenizer writes a conversation: prompt ids, response ids, and where a turn ends.

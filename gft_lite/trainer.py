@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from gft_lite.batching import TokenSequence, collate, micro_batches
 from gft_lite.checkpoints import load_checkpoint, save_checkpoint
@@ -26,6 +27,7 @@ from gft_lite.config import RunConfig
 from gft_lite.methods import METHODS, LossInputs
 from gft_lite.methods.kl import k3
 from gft_lite.models import Policy
+from gft_lite.models.logps import one_pass
 from gft_lite.observe import StepObserver, group_figures, group_records, token_figures
 from gft_lite.optimizer import learning_rate, make_optimizer
 from gft_lite.rewards import Scorer
@@ -171,8 +173,9 @@ class Trainer:
     ) -> None:
         """Add one micro-batch's share of the gradient.
 
-        The method is differentiated with respect to the log-probs alone; what flows into the model
-        is that slope. So the weight each token got is known, and stored, for every method.
+        The method is differentiated with respect to the log-probs alone (`one_pass`); what flows
+        into the model is that slope. So the weight each token got is known, and stored, for every
+        method.
 
         Args:
             part: the micro-batch.
@@ -190,32 +193,42 @@ class Trainer:
                 else:
                     ref_logps = policy.token_logps(batch).logps
         with self.accelerator.autocast():
-            stats = policy.token_logps(batch, ref_states)
+            states = policy.response_states(batch)
         own = batch.own.unsqueeze(-1)
-        share = batch.mask / torch.where(own, counts[True], counts[False])
-        leaves = [x.detach().requires_grad_() for x in (stats.logps, stats.ref_kl) if x is not None]
-        inputs = LossInputs(
-            logps=leaves[0],
-            advantages=batch.advantages.unsqueeze(-1),
-            own=own,
-            ref_logps=ref_logps if with_reference else None,
-            old_logps=batch.old_logps,
-            ref_kl=leaves[1] if stats.ref_kl is not None else None,
-            progress=self.step / max(1, self.config.train.steps - 1),
+        share = batch.flat(1 / torch.where(own, counts[True], counts[False]))
+        scaler = self.accelerator.scaler
+        known = {
+            "advantages": batch.advantages.unsqueeze(-1),
+            "own": own,
+            "ref_logps": ref_logps if with_reference else None,
+            "old_logps": batch.old_logps,
+        }
+        flat = {name: batch.flat(values) for name, values in known.items() if values is not None}
+
+        def loss(rows: slice, logps: Tensor, ref_kl: Tensor | None) -> Tensor:
+            inputs = {name: values[rows] for name, values in flat.items()}
+            progress = self.step / max(1, self.config.train.steps - 1)
+            inputs_of_rows = LossInputs(logps, ref_kl=ref_kl, progress=progress, **inputs)
+            return method.loss(self.config.method, inputs_of_rows)
+
+        found = one_pass(
+            states,
+            batch.flat(batch.targets),
+            policy.logits,
+            policy.vocab_size,
+            loss,
+            share if scaler is None else scaler.scale(share),
+            ref_states=ref_states,
         )
-        per_token = method.loss(self.config.method, inputs)
-        slopes = torch.autograd.grad((per_token * batch.mask).sum(), leaves)
-        through = (stats.logps * slopes[0] * share).sum()
-        if stats.ref_kl is not None:
-            through = through + (stats.ref_kl * slopes[1] * share).sum()
-        self.accelerator.backward(through)
+        states.backward(found.hidden_grad)
+        logps = batch.padded(found.logps)
         observer.add(
             batch,
-            logps=stats.logps,
-            entropy=stats.entropy,
-            slope=slopes[0],
-            loss=(per_token.detach() * share).sum(),
-            kl=k3(stats.logps.detach(), ref_logps) if ref_logps is not None else None,
+            logps=logps,
+            entropy=batch.padded(found.entropy),
+            slope=batch.padded(found.slope),
+            loss=(found.loss * share).sum(),
+            kl=k3(logps, ref_logps) if ref_logps is not None else None,
         )
 
     def _logs_kl(self, part: Sequence[TokenSequence]) -> bool:

@@ -57,6 +57,11 @@ class Policy(Protocol):
     dtype: torch.dtype
     max_length: int
 
+    @property
+    def vocab_size(self) -> int:
+        """V, the width of the logits."""
+        ...
+
     def generate(
         self, prompts: Sequence[Sequence[int]], sampling: Sampling, batch: int
     ) -> list[Generated]:
@@ -65,6 +70,10 @@ class Policy(Protocol):
 
     def response_states(self, batch: TokenBatch) -> Tensor:
         """(N, H) hidden states that predict the batch's N response tokens, row by row."""
+        ...
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(n, H) hidden states → (n, V) logits, scaled and capped as the family does it."""
         ...
 
     def token_logps(self, batch: TokenBatch, ref_states: Tensor | None = None) -> TokenStats:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from gft_lite.batching import ChatFormat, TokenBatch
 from gft_lite.config import LoraConfig, ModelConfig
 from gft_lite.models.base import Generated, Sampling, TokenStats
+from gft_lite.models.folded import folded
 from gft_lite.models.logps import chunked_logps
 from gft_lite.models.named import check_complete
 from gft_lite.types import ModelError
@@ -63,13 +64,13 @@ class HfPolicy:
         """One answer a prompt, in order. Longest prompts go first, to waste little padding."""
         order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
         answers: dict[int, Generated] = {}
-        for start in range(0, len(order), batch):
-            chosen = order[start : start + batch]
-            for i, ids in zip(
-                chosen, self._generate([prompts[i] for i in chosen], sampling), strict=True
-            ):
-                finished = bool(ids) and ids[-1] in self.chat.stop_ids
-                answers[i] = Generated(tuple(ids), self.chat.text(ids), finished)
+        with folded(self.model):
+            for start in range(0, len(order), batch):
+                chosen = order[start : start + batch]
+                drawn = self._generate([prompts[i] for i in chosen], sampling)
+                for i, ids in zip(chosen, drawn, strict=True):
+                    finished = bool(ids) and ids[-1] in self.chat.stop_ids
+                    answers[i] = Generated(tuple(ids), self.chat.text(ids), finished)
         return [answers[i] for i in range(len(prompts))]
 
     def response_states(self, batch: TokenBatch) -> Tensor:
@@ -88,18 +89,31 @@ class HfPolicy:
         rows = torch.arange(hidden.shape[0], device=self.device).unsqueeze(-1)
         return hidden[rows, batch.positions][batch.mask]
 
+    @property
+    def vocab_size(self) -> int:
+        """Width of the logits."""
+        return int(self._causal.config.vocab_size)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(n, H) → (n, V): the head, with the scaling and capping some families apply."""
+        config = self._causal.config
+        head = self._causal.get_output_embeddings()
+        logits = head(hidden.to(head.weight.dtype))
+        if scale := getattr(config, "logit_scale", None):
+            logits = logits * scale
+        if scaling := getattr(config, "logits_scaling", None):
+            logits = logits / scaling
+        if cap := getattr(config, "final_logit_softcapping", None):
+            logits = cap * torch.tanh(logits / cap)
+        return logits
+
     def token_logps(self, batch: TokenBatch, ref_states: Tensor | None = None) -> TokenStats:
         """Log-probs of the response tokens, and what else can be read off the same logits."""
+        batch = batch.to(self.device)
         states = self.response_states(batch)
-        mask = batch.mask.to(self.device)
-        targets = batch.targets.to(self.device)[mask]
-        found = chunked_logps(
-            states, targets, self._logits, self._causal.config.vocab_size, ref_states=ref_states
-        )
-        zeros = torch.zeros(mask.shape, device=self.device, dtype=torch.float32)
-        return TokenStats(
-            *(None if flat is None else zeros.masked_scatter(mask, flat) for flat in found)
-        )
+        targets = batch.flat(batch.targets)
+        found = chunked_logps(states, targets, self.logits, self.vocab_size, ref_states=ref_states)
+        return TokenStats(*(None if flat is None else batch.padded(flat) for flat in found))
 
     @contextmanager
     def reference(self) -> Iterator[None]:
@@ -156,19 +170,6 @@ class HfPolicy:
     @property
     def _causal(self) -> Any:
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-
-    def _logits(self, hidden: Tensor) -> Tensor:
-        """Head, with the scaling and soft-capping some families apply to logits."""
-        config = self._causal.config
-        head = self._causal.get_output_embeddings()
-        logits = head(hidden.to(head.weight.dtype))
-        if scale := getattr(config, "logit_scale", None):
-            logits = logits * scale
-        if scaling := getattr(config, "logits_scaling", None):
-            logits = logits / scaling
-        if cap := getattr(config, "final_logit_softcapping", None):
-            logits = cap * torch.tanh(logits / cap)
-        return logits
 
     def _generate(self, prompts: list[Sequence[int]], sampling: Sampling) -> list[list[int]]:
         """Left-padded generation; what comes back ends at the first stop token."""
