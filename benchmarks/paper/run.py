@@ -8,7 +8,7 @@ thread. Costs are CPU seconds of the training process without its evaluations, w
 the machine moves less than wall-clock time.
 
 The learning rate of a variant with several is chosen on its runs with seed 0: highest greedy
-accuracy on the held-out target; of rates within 3 points of that, the one that keeps more of the
+accuracy on the held-out target; of rates within 5 points of that, the one that keeps more of the
 old skill. The same rule for every method.
 """
 
@@ -28,7 +28,7 @@ from job import run_dir
 from variants import PASS_AT, VARIANTS, Variant
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
-WITHIN_CHANCE = 0.03
+WITHIN_CHANCE = 0.05  # two shares of 200 problems differ by so much easily
 Row = dict[str, Any]
 
 
