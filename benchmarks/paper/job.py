@@ -20,6 +20,7 @@ from variants import VARIANTS, Variant
 
 PRESET = "tiny-cpu"
 CURVE_POINTS = 5
+SEEDS_APART = 1000  # from stage to stage of a pipeline, as in `gft_lite.config.stages`
 PASS_PROMPTS, PASS_SAMPLES = 40, 128
 Row = dict[str, Any]
 
@@ -42,7 +43,7 @@ def train_one(variant: Variant, seed: int, rate: float, start: Path | None, work
         f"data.path={data_file(variant.data, work)}",
         f"train.learning_rate={rate}",
         f"train.steps={variant.steps}",
-        f"train.seed={seed}",
+        f"train.seed={seed + SEEDS_APART * stage_of(variant)}",
         f"eval.every={variant.steps // CURVE_POINTS}",
         "train.checkpoint_every=0",
         "train.log_groups_every=0",
@@ -113,6 +114,11 @@ class Curve:
         )
         found = {name: [s[name] for s in self._steps if name in s] for name in names}
         return {name: round(statistics.fmean(v), 4) for name, v in found.items() if v}
+
+
+def stage_of(variant: Variant) -> int:
+    """How many stages come before it."""
+    return 0 if variant.start is None else 1 + stage_of(VARIANTS[variant.start])
 
 
 def run_dir(variant: Variant, seed: int, rate: float, work: Path) -> Path:
