@@ -8,7 +8,7 @@ from gft_lite.report.charts import Line
 from gft_lite.report.numbers import Point
 
 CSS = files("gft_lite.report").joinpath("report.css").read_text(encoding="utf-8")
-FONT = "svg { font-family: system-ui, sans-serif; font-size: 13px; background: var(--paper); }"
+FONT = "svg { font-family: system-ui, sans-serif; font-size: 10.5px; background: var(--paper); }"
 
 
 def standalone(svg: str) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from figures import line, standalone
-from run import RESULTS, chosen_rate, read
+from run import RESULTS, best_rate, read
 from variants import (
     ABLATIONS,
     COMPOSITIONS,
@@ -45,11 +45,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     folder: Path = parser.parse_args().out
     book = Book(read(folder / "runs.jsonl"))
-    for name, svg in drawings(book).items():
-        if svg:
-            (folder / f"{name}.svg").write_text(standalone(svg), encoding="utf-8")
     page = folder / "README.md"
     text = page.read_text(encoding="utf-8")
+    for name, svg in drawings(book).items():
+        if svg and f"({name}.svg)" in text:
+            (folder / f"{name}.svg").write_text(standalone(svg), encoding="utf-8")
     for name, table in tables(book).items():
         mark = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         text, found = mark.subn(lambda m, new=table: f"{m[1]}\n{new}\n\n{m[2]}", text)
@@ -65,8 +65,8 @@ class Book:
         self.rows = rows
 
     def of(self, name: str, *, rate: float | None = None) -> list[Row]:
-        """The runs of a variant at its chosen (or a given) rate, by seed."""
-        rate = rate or chosen_rate(VARIANTS[name], self.rows)
+        """The runs of a variant at its best (or a given) rate, by seed."""
+        rate = rate or best_rate(VARIANTS[name], self.rows)
         return sorted(
             (
                 row
@@ -335,7 +335,7 @@ def cost_chart(book: Book, cost: str, x_name: str, unit: int) -> str:
         ("grpo", "grpo"),
         ("gft", "gft"),
     ):
-        rows = [r for r in book.of(source) if r["seed"] == 0]
+        rows = [r for r in book.of(source) or book.of(name) if r["seed"] == 0]
         if rows:
             points = {p[cost] / unit: p["target"] for p in path_of(rows[0])}
             lines.append(line(label_of(name), COLOURS[name], points))

@@ -139,16 +139,27 @@ def pass_jobs(rows: list[Row], done: set[str], work: Path) -> Iterator[Row]:
 
 def chosen_rate(variant: Variant, rows: list[Row]) -> float | None:
     """The learning rate that was best with seed 0, None before all were tried."""
-    tried = [
-        row
-        for row in rows
-        if row["kind"] == "train" and row["variant"] == variant.name and row["seed"] == 0
-    ]
-    if {row["learning_rate"] for row in tried} < set(variant.rates):
+    tried = {r["learning_rate"] for r in rows_of(variant, rows)}
+    return best_rate(variant, rows) if tried >= set(variant.rates) else None
+
+
+def best_rate(variant: Variant, rows: list[Row]) -> float | None:
+    """The best of the learning rates tried so far, None before the first."""
+    tried = rows_of(variant, rows)
+    if not tried:
         return None
     best = max(row["target_greedy"] for row in tried)
     near = [row for row in tried if row["target_greedy"] >= best - WITHIN_CHANCE]
     return float(max(near, key=lambda row: row["old_skill_greedy"])["learning_rate"])
+
+
+def rows_of(variant: Variant, rows: list[Row]) -> list[Row]:
+    """The runs of a variant with seed 0."""
+    return [
+        row
+        for row in rows
+        if row["kind"] == "train" and row["variant"] == variant.name and row["seed"] == 0
+    ]
 
 
 def key_of(row: Row) -> str:
