@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import statistics
 import tempfile
@@ -20,7 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-T_95 = {3: 4.303, 4: 3.182, 5: 2.776}  # two-sided, by number of seeds; fewer give no interval
+from gft_lite.significance import t_interval
 
 
 def main() -> None:
@@ -125,11 +124,9 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
 
 def interval(values: list[float], digits: int = 1) -> str:
     """Mean ± half-width of the 95 % interval; the mean alone for fewer than three values."""
-    mean = statistics.fmean(values)
-    if len(values) not in T_95:
-        return f"{mean:.{digits}f}"
-    half = T_95[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    half = t_interval(values)
+    return mean if half is None else f"{mean} ± {half:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb
+from math import comb, sqrt
+from statistics import stdev
 
 import torch
 from torch import Tensor
 
 RESAMPLES = 2000
 CHUNK_ELEMENTS = 2**22  # resampled values alive at once
+# two-sided 95 % quantiles of Student's t, by number of values
+T_95 = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,16 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
 def powers_of_two(k: int) -> tuple[int, ...]:
     """1, 2, 4 … up to k, and k itself: the k' that pass@k' is reported for."""
     return tuple(dict.fromkeys([*(2**i for i in range(k.bit_length()) if 2**i <= k), k]))
+
+
+def t_interval(values: Sequence[float]) -> float | None:
+    """Half-width of the 95 % interval of a mean over seeds (Student's t).
+
+    None below three values, which give no interval worth the name, and above ten.
+    """
+    if len(values) not in T_95:
+        return None
+    return T_95[len(values)] * stdev(values) / sqrt(len(values))
 
 
 def bootstrap(values: Sequence[float], *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:

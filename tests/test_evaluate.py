@@ -19,7 +19,14 @@ from gft_lite.evaluation import Evaluation, evaluate
 from gft_lite.forgetting import probe
 from gft_lite.models import Policy, load_policy
 from gft_lite.rewards import Scorer, build_scorer
-from gft_lite.significance import bootstrap, mcnemar, paired_bootstrap, pass_at_k, powers_of_two
+from gft_lite.significance import (
+    bootstrap,
+    mcnemar,
+    paired_bootstrap,
+    pass_at_k,
+    powers_of_two,
+    t_interval,
+)
 from gft_lite.types import ConfigError, DataError, Example
 
 # hot enough that samples differ, whatever the model can do
@@ -96,6 +103,12 @@ def test_bootstrap_of_many_prompts_is_near_the_normal_interval() -> None:
     around = bootstrap([1.0] * 60 + [0.0] * 140)
     assert around.low == pytest.approx(0.3 - 0.0635, abs=0.011)
     assert around.high == pytest.approx(0.3 + 0.0635, abs=0.011)
+
+
+def test_interval_over_seeds_by_hand() -> None:
+    """1, 2, 3: standard deviation 1, so 4.303 · 1 / √3 = 2.484; two values give none."""
+    assert t_interval([1.0, 2.0, 3.0]) == pytest.approx(2.484, abs=1e-3)
+    assert t_interval([1.0, 2.0]) is None
 
 
 def test_bootstrap_of_two_prompts_by_hand() -> None:
