@@ -61,6 +61,7 @@ def memory_badge(config: RunConfig, card: Card | None) -> str:
     except ModelError as error:
         return styled(f'<p class="memory">{text(f"GPU memory: no forecast. {error}")}</p>')
     needs = f"Needs about {found.total / GIB:.1f}\u00a0GiB of GPU memory"
+    verdict: str
     if card:
         verdict = found.verdict(card.gib)
         said = f"{needs}; {card.name} has {card.gib:.1f}\u00a0GiB"
