@@ -92,7 +92,7 @@ def resume(
         RunError: no run there, one that is still running, or one that is finished.
     """
     run = RunDir.open(path)
-    with locked(run.log_file):  # two may begin at once, and one of them has to see the other
+    with locked(run.config_file):  # two may begin at once, and one of them has to see the other
         status = run.status()
         if status["state"] == "finished":
             raise RunError(f"{path} is finished; nothing is left to do")

@@ -170,11 +170,11 @@ def test_of_two_workers_on_one_run_one_trains_and_the_other_says_so(workspace: W
     """Both stand at the same gate when it opens."""
     run = RunDir.create(workspace.runs_dir / "gft-1", config().to_yaml())
     command = [sys.executable, "-m", "gft_lite.worker", str(run.path)]
-    with locked(run.log_file):
+    with locked(run.config_file):
         workers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
         for worker in workers:
             opened = psutil.Process(worker.pid).open_files
-            wait(lambda opened=opened: str(run.log_file) in [file.path for file in opened()])
+            wait(lambda opened=opened: str(run.config_file) in [file.path for file in opened()])
         assert run.status()["state"] == "created"
     said = {worker.pid: worker.communicate(timeout=240)[1] for worker in workers}
     refused, trained = sorted(workers, key=lambda worker: -worker.returncode)
