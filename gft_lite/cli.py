@@ -137,7 +137,7 @@ def runs_list(
     from gft_lite import terminal
     from gft_lite.runs import list_runs
 
-    found = [{"run": str(run.path), **run.status()} for run in list_runs(root)]
+    found = [{"run": str(run.path), **run.current()} for run in list_runs(root)]
     if json_:
         terminal.print_json(found)
         return
@@ -165,7 +165,7 @@ def runs_show(run_dir: Path, json_: JsonOption = False) -> None:
     evals = list(run.events("eval"))
     document = {
         "run": str(run.path),
-        **run.status(),
+        **run.current(),
         "last_step": steps[-1] if steps else None,
         "last_eval": evals[-1] if evals else None,
         "checkpoints": [c.name for c in run.checkpoints()],
@@ -173,7 +173,7 @@ def runs_show(run_dir: Path, json_: JsonOption = False) -> None:
     if json_:
         terminal.print_json(document)
         return
-    status = run.status()
+    status = run.current()
     typer.echo(f"{run.path}: {status['state']}, step {status.get('step', 0)}")
     if status.get("message"):
         typer.echo(status["message"])
@@ -187,7 +187,7 @@ def runs_stop(run_dir: Path) -> None:
     from gft_lite.runs import RunDir
 
     run = RunDir.open(run_dir)
-    state = run.status()["state"]
+    state = run.current()["state"]
     if state != "running":
         raise RunError(f"{run_dir} is {state}, not running")
     run.request_stop()

@@ -92,10 +92,10 @@ def resume(
         RunError: no run there, one that is still running, or one that is finished.
     """
     run = RunDir.open(path)
+    if run.status()["state"] == "finished":
+        raise RunError(f"{path} is finished; nothing is left to do")
     with locked(run.config_file):  # two may begin at once, and one of them has to see the other
         status = run.status()
-        if status["state"] == "finished":
-            raise RunError(f"{path} is finished; nothing is left to do")
         if status["state"] in BUSY and alive(status):
             raise RunError(f"{path} is still running (process {status['pid']}); stop it first")
         _move_to(run, "starting")

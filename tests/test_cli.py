@@ -372,6 +372,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(tmp_path: Path) -> None:
         assert _ended(process.pid)
         run.request_stop()  # a wish that the dead run never read is no wish to the next one
         assert run.status()["state"] == "running", "nobody could write that it ended"
+        assert document(tmp_path, "runs", "show", "run")["state"] == "interrupted"
         begin = int(run.checkpoints()[-1].name.removeprefix("step-"))
         shorten(run, begin + 2)
         resumed = document(tmp_path, "resume", "run")

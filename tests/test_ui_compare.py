@@ -369,7 +369,7 @@ def open_page(shell: Shell) -> Iterator[Callable[[int], Page]]:
             page.get_by_label("gft-3 ·").wait_for()  # the newest, of another base
             page.get_by_label("Base model").click()
             page.get_by_role("option", name="tiny (embedded").click()
-            page.get_by_label("gft-1 ·").wait_for()
+            page.get_by_role("checkbox", name="gft-1 ·").wait_for()
             page.set_viewport_size({"width": width, "height": 900})
             return page
 

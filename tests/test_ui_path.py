@@ -255,7 +255,7 @@ def test_another_run_waits_and_can_be_taken_from_the_queue(page: Page) -> None:
 
 def test_base_and_adapter_answer_side_by_side(page: Page, app: App) -> None:
     tab(page, "Compare")
-    expect(page.get_by_label("gft-1 ·")).to_be_checked()
+    expect(page.get_by_role("checkbox", name="gft-1 ·")).to_be_checked()
     expect(page.get_by_text("gft-2 ended before it had an adapter")).to_be_visible()
     page.get_by_label("Prompt", exact=True).fill(PROMPT)
     page.get_by_text("More: expected answer").click()
