@@ -8,13 +8,18 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("GFT_LITE_TEST_GPUS", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gft_lite.config import LoraConfig, ModelConfig, RunConfig, load_config
 from gft_lite.models import Policy, load_policy
+
+if TYPE_CHECKING:
+    from browser import App
+    from playwright.sync_api import Browser
 
 SMALL = (
     "train.steps=4",
@@ -58,3 +63,22 @@ def small_config() -> Callable[..., RunConfig]:
         return load_config(preset="tiny-cpu", overrides=[*SMALL, *overrides])
 
     return make
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[App]":
+    """The web app on an empty workspace."""
+    from browser import App
+
+    app = App(tmp_path_factory.mktemp("app") / "ws")
+    yield app
+    app.end()
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A headless browser."""
+    from browser import chromium
+
+    with chromium() as browser:
+        yield browser

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import PATIENCE_MS, App, chromium, window
+from browser import PATIENCE_MS, App, window
 from playwright.sync_api import Browser, Page, expect
 
 from gft_lite.models.identity import WEIGHTS, file_sha256
@@ -28,19 +28,6 @@ SETTINGS = {
     "group-max_new_tokens": 120,
 }
 expect.set_options(timeout=PATIENCE_MS)
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    app = App(tmp_path_factory.mktemp("app") / "ws")
-    yield app
-    app.end()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
