@@ -12,11 +12,10 @@ from gft_lite.cli_data import (
     FormatOption,
     JsonOption,
     MapOption,
+    SplitOption,
     parse_map,
     scorer_for,
 )
-
-PartOption = Annotated[str, typer.Option("--split", help="Split of a folder or a hub data set.")]
 
 
 def dry_run(
@@ -25,7 +24,7 @@ def dry_run(
     limit: Annotated[int, typer.Option(min=1, help="Score the first so many rows.")] = 2000,
     map_: MapOption = None,
     format_: FormatOption = "auto",
-    part: PartOption = "train",
+    split: SplitOption = "train",
     json_: JsonOption = False,
 ) -> None:
     """Score experts and teachers as training will, group by group, before any model is loaded."""
@@ -40,7 +39,7 @@ def dry_run(
         resolve(file),
         format=format_,
         columns=parse_map(map_),
-        split=part,
+        split=split,
         limit=limit,
         skip_bad_rows=True,
     )
@@ -76,7 +75,7 @@ def split(
     seed: Annotated[int, typer.Option(min=0, help="Which ones.")] = 0,
     map_: MapOption = None,
     format_: FormatOption = "auto",
-    part: PartOption = "train",
+    split: SplitOption = "train",
     json_: JsonOption = False,
 ) -> None:
     """Write usable rows in canonical form: some to train on, some held out to measure with."""
@@ -93,7 +92,7 @@ def split(
         seed=seed,
         format=format_,
         columns=parse_map(map_),
-        split=part,
+        split=split,
     )
     if json_:
         terminal.print_json(asdict(found))

@@ -7,14 +7,13 @@ on the order of rows nor on a seed, and rows with the same prompt stay on one si
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gft_lite.assets import PREFIX
 from gft_lite.config import DataConfig
-from gft_lite.data import canonical_row, spelled
+from gft_lite.data import canonical_line, spelled
 from gft_lite.prepare import load
 from gft_lite.runs import write_atomic
 from gft_lite.types import DataError, Example
@@ -92,8 +91,7 @@ def write(found: Split, data: DataConfig, folder: Path) -> DataConfig:
     for name, examples in parts.items():
         file = folder / f"{name}.jsonl"
         if examples and not file.exists():
-            lines = (json.dumps(canonical_row(e), ensure_ascii=False) + "\n" for e in examples)
-            write_atomic(file, "".join(lines))
+            write_atomic(file, "".join(map(canonical_line, examples)))
     return data.model_copy(
         update={
             "path": str(folder / "train.jsonl"),

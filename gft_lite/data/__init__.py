@@ -6,7 +6,7 @@ Importing this is cheap: pyarrow and datasets are imported by the readers that n
 """
 
 from gft_lite.data.findings import KINDS, Finding, Judge, Judgement
-from gft_lite.data.fix import Fixed, canonical_row, fix_file
+from gft_lite.data.fix import Fixed, canonical_line, canonical_row, fix_file
 from gft_lite.data.formats import FORMATS, Format
 from gft_lite.data.load import Loaded, load_examples
 from gft_lite.data.recognise import Recognition
@@ -32,6 +32,7 @@ __all__ = [
     "Recognition",
     "Report",
     "StoredExamples",
+    "canonical_line",
     "canonical_row",
     "check_file",
     "fix_file",

@@ -94,7 +94,7 @@ def fix_file(
     with ExitStack() as stack:
         out, rest = (stack.enter_context(new_file(file)) for file in (target, aside))
         for example in examples:
-            out.write(json.dumps(canonical_row(example), ensure_ascii=False) + "\n")
+            out.write(canonical_line(example))
         for number, kind, reason, quote in sorted(left):
             line = {"row": number, "kind": kind, "reason": reason, "quote": quote}
             rest.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -117,6 +117,11 @@ def canonical_row(example: Example) -> dict[str, object]:
     if example.answer is not None:
         row["answer"] = example.answer
     return row
+
+
+def canonical_line(example: Example) -> str:
+    """The same as a line of a JSONL file."""
+    return json.dumps(canonical_row(example), ensure_ascii=False) + "\n"
 
 
 def _prompts(path: str | os.PathLike[str]) -> dict[int, int]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gft_lite.data.fix import canonical_row, new_file
+from gft_lite.data.fix import canonical_line, new_file
 from gft_lite.data.load import load_examples
 from gft_lite.data.mapping import Said
 from gft_lite.data.repeats import spelled
@@ -74,4 +73,4 @@ def split_file(
 def _write(path: Path, examples: Iterable[Example]) -> None:
     with new_file(path) as out:
         for example in examples:
-            out.write(json.dumps(canonical_row(example), ensure_ascii=False) + "\n")
+            out.write(canonical_line(example))
