@@ -30,7 +30,7 @@ from variants import (
     Variant,
 )
 
-from gft_lite.report.charts import line_chart
+from gft_lite.report.charts import Line, line_chart
 from gft_lite.report.dots import Pair, dot_chart
 from gft_lite.report.numbers import short_percent
 from gft_lite.significance import t_interval
@@ -261,21 +261,17 @@ def drawings(book: Book) -> dict[str, str]:
                 if (rows := book.of(v.name))
             ],
         ),
-        "kept": line_chart(
+        "kept": share_chart(
             "kept",
             "Old skill over steps, mean over seeds",
             [line(label_of(n), COLOURS[n], mean_curve(book, n, "old_skill_quick")) for n in four],
-            say=short_percent,
-            bounds=(0.0, 1.0),
         ),
-        "learned": line_chart(
+        "learned": share_chart(
             "learned",
             "Target accuracy over steps, mean over seeds",
             [line(label_of(n), COLOURS[n], mean_curve(book, n, "target_quick")) for n in four],
-            say=short_percent,
-            bounds=(0.0, 1.0),
         ),
-        "tau": line_chart(
+        "tau": share_chart(
             "tau",
             "GFT over τ",
             [
@@ -283,22 +279,18 @@ def drawings(book: Book) -> dict[str, str]:
                 line("old skill", "c-2", {t: r["old_skill_greedy"] for t, r in taus}),
                 line("rectified", "c-3", {t: m for t, r in taus if (m := mean_rectified(r))}),
             ],
-            say=short_percent,
-            bounds=(0.0, 1.0),
-            x_name="τ",
+            "τ",
         ),
-        "composition": line_chart(
+        "composition": share_chart(
             "composition",
             "GFT over the demonstrations in a group of four",
             [
                 line("target", "c-1", {d: r["target_greedy"] for d, r in mixes}),
                 line("old skill", "c-2", {d: r["old_skill_greedy"] for d, r in mixes}),
             ],
-            say=short_percent,
-            bounds=(0.0, 1.0),
-            x_name="demonstrations of 4 responses",
+            "demonstrations of 4 responses",
         ),
-        "passes": line_chart(
+        "passes": share_chart(
             "passes",
             "pass@k",
             [
@@ -310,9 +302,7 @@ def drawings(book: Book) -> dict[str, str]:
                 for n in PASS_AT
                 if (row := book.passes(n))
             ],
-            say=short_percent,
-            bounds=(0.0, 1.0),
-            x_name="k as a power of two",
+            "k as a power of two",
         ),
         "cost_seconds": cost_chart(book, "cpu_seconds", "CPU seconds of training", 1),
         "cost_tokens": cost_chart(book, "trained_tokens", "thousand trained tokens", 1000),
@@ -324,6 +314,11 @@ def drawings(book: Book) -> dict[str, str]:
             book, "wrong", {0: "-clean", 20: "", 40: "-wrong-40"}, "% of the experts wrong"
         ),
     }  # fmt: skip
+
+
+def share_chart(name: str, title: str, lines: Sequence[Line], x_name: str = "step") -> str:
+    """Shares between 0 and 100 %, over whatever the x axis counts."""
+    return line_chart(name, title, lines, say=short_percent, bounds=(0.0, 1.0), x_name=x_name)
 
 
 def cost_chart(book: Book, cost: str, x_name: str, unit: int) -> str:
@@ -339,13 +334,11 @@ def cost_chart(book: Book, cost: str, x_name: str, unit: int) -> str:
         if rows:
             points = {p[cost] / unit: p["target"] for p in path_of(rows[0])}
             lines.append(line(label_of(name), COLOURS[name], points))
-    return line_chart(
+    return share_chart(
         cost,
         f"Target accuracy against {x_name}",
         lines,
-        say=short_percent,
-        bounds=(0.0, 1.0),
-        x_name=x_name,
+        x_name,
     )
 
 
@@ -360,10 +353,7 @@ def grid_chart(book: Book, name: str, columns: dict[int, str], x_name: str) -> s
             is not None
         }
         lines.append(line(label_of(method), COLOURS[method], points))
-    return line_chart(
-        name, f"Target accuracy over {x_name}", lines, say=short_percent, bounds=(0.0, 1.0),
-        x_name=x_name,
-    )  # fmt: skip
+    return share_chart(name, f"Target accuracy over {x_name}", lines, x_name)
 
 
 # --- parts --------------------------------------------------------------------------------------
