@@ -12,6 +12,7 @@ from gft_lite.compare import Column, Comparison
 from gft_lite.compare_page import write_compare_page
 from gft_lite.config import DataConfig
 from gft_lite.evaluation import base_answers, drift, evaluate
+from gft_lite.measure import DRIFT_PROMPTS
 from gft_lite.models import Policy
 from gft_lite.models.named import using
 from gft_lite.rewards import Scorer, Spec, Target, build_scorer
@@ -19,7 +20,6 @@ from gft_lite.serving.held import Held, Say, Wanted, adapter_name, identity
 from gft_lite.significance import mcnemar
 from gft_lite.types import Example, Score
 
-DRIFT_PROMPTS = 32
 SENT_ROWS = 100
 SENT_DROPPED = 5
 
