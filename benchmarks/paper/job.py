@@ -12,16 +12,20 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from variants import VARIANTS, Variant
 
+from gft_lite.config import RunConfig, load_config
+
 PRESET = "tiny-cpu"
 CURVE_POINTS = 5
 SEEDS_APART = 1000  # from stage to stage of a pipeline, as in `gft_lite.config.stages`
 PASS_PROMPTS, PASS_SAMPLES = 40, 128
+SHORTCUTS = 0.7  # of the demonstrations that leave out the last step
 Row = dict[str, Any]
 
 
@@ -35,23 +39,9 @@ def train_one(variant: Variant, seed: int, rate: float, start: Path | None, work
         start: run whose adapter is continued, None for a fresh adapter.
         work: folder for run directories and data files.
     """
-    from gft_lite.config import load_config
     from gft_lite.worker import train
 
-    overrides = [
-        f"method.name={variant.method}",
-        f"data.path={data_file(variant.data, work)}",
-        f"train.learning_rate={rate}",
-        f"train.steps={variant.steps}",
-        f"train.seed={seed + SEEDS_APART * stage_of(variant)}",
-        f"eval.every={variant.steps // CURVE_POINTS}",
-        "train.checkpoint_every=0",
-        "train.log_groups_every=0",
-        *variant.settings,
-    ]
-    if start:
-        overrides.append(f"model.adapter={start / 'adapter'}")
-    config = load_config(preset=PRESET, overrides=overrides)
+    config = settings(variant, seed, rate, start, work)
     out = run_dir(variant, seed, rate, work)
     if out.exists():  # of a job that was killed
         shutil.rmtree(out)
@@ -69,6 +59,24 @@ def train_one(variant: Variant, seed: int, rate: float, start: Path | None, work
         "trained_responses": curve.trained_responses,
         "curve": curve.points,
     }
+
+
+def settings(variant: Variant, seed: int, rate: float, start: Path | None, work: Path) -> RunConfig:
+    """The whole configuration of such a run."""
+    overrides = [
+        f"method.name={variant.method}",
+        f"data.path={data_file(variant.data, work)}",
+        f"train.learning_rate={rate}",
+        f"train.steps={variant.steps}",
+        f"train.seed={seed + SEEDS_APART * stage_of(variant)}",
+        f"eval.every={variant.steps // CURVE_POINTS}",
+        "train.checkpoint_every=0",
+        "train.log_groups_every=0",
+        *variant.settings,
+    ]
+    if start:
+        overrides.append(f"model.adapter={start / 'adapter'}")
+    return load_config(preset=PRESET, overrides=overrides)
 
 
 class Curve:
@@ -162,7 +170,11 @@ def data_file(name: str, work: Path) -> str:
         for line in Path(resolve("embedded:target_train")).read_text(encoding="utf-8").splitlines()
     ]
     kind, _, count = name.partition("-")
-    if kind == "demos":  # the other prompts keep their answer only
+    if kind == "shortcut":
+        rows = with_shortcuts(len(rows))
+        if count == "verified":
+            rows = only_right(rows)
+    elif kind == "demos":  # the other prompts keep their answer only
         rows = [
             row if i < int(count) else {"prompt": row["prompt"], "answer": row["answer"]}
             for i, row in enumerate(rows)
@@ -190,6 +202,41 @@ def with_wrong_experts(rows: list[Row], share: float) -> list[Row]:
         assert equals, row["expert"]
         rows[i] = {**row, "expert": f"{head}\n{before}={slipped}{after}\n#### {slipped}"}
     return rows
+
+
+def with_shortcuts(count: int) -> list[Row]:
+    """New problems, of whose demonstrations most leave out the last step."""
+    sys.path.append(str(Path(__file__).parents[2] / "scripts"))
+    from tiny_problems import TEACHER_STYLES, Story, expert_response, make_story
+
+    rng = Random("shortcuts")
+
+    def told(story: Story) -> Story:
+        return replace(story, parts=story.parts[:-1]) if rng.random() < SHORTCUTS else story
+
+    rows: list[Row] = []
+    while len(rows) < count:
+        story = make_story(rng, 3)
+        if story.parts[-2].after == story.answer:  # left out or not, the answer is right
+            continue
+        teachers = [style(told(story)) for style in rng.sample(TEACHER_STYLES, 3)]
+        expert = expert_response(told(story))
+        answer = str(story.answer)
+        rows.append(
+            {"prompt": story.prompt, "expert": expert, "teachers": teachers, "answer": answer}
+        )
+    return rows
+
+
+def only_right(rows: list[Row]) -> list[Row]:
+    """What a verifier lets pass: right demonstrations, the first of them as the expert's."""
+    kept = []
+    for row in rows:
+        told = [row["expert"], *row["teachers"]]
+        right = [text for text in told if text.endswith(f"#### {row['answer']}")]
+        if right:
+            kept.append({**row, "expert": right[0], "teachers": right[1:]})
+    return kept
 
 
 if __name__ == "__main__":

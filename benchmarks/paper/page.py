@@ -22,11 +22,14 @@ from variants import (
     ABLATIONS,
     COMPOSITIONS,
     DEMO_SIZES,
+    FROM_WARM,
     METHODS,
     PASS_AT,
     PIPELINES,
+    SHORTCUT,
     TAUS,
     VARIANTS,
+    WARM,
     Variant,
 )
 
@@ -109,6 +112,8 @@ def tables(book: Book) -> dict[str, str]:
         "wrong": grid(
             book, [("none wrong", "-clean"), ("20 % wrong", ""), ("40 % wrong", "-wrong-40")]
         ),
+        "warm": method_table(book, (WARM, *FROM_WARM)),
+        "shortcut": method_table(book, SHORTCUT),
     }
 
 
@@ -196,7 +201,7 @@ def cost_table(book: Book) -> str:
         + " | old skill then kept |",
         "|---|" + "---|" * (len(goals) + 1),
     ]  # fmt: skip
-    for name in (*(v.name for v in METHODS), "sft-long", "dft-long"):
+    for name in (*(v.name for v in METHODS), "sft-long", "dft-long", "gft-long"):
         rows = [r for r in book.of(name) if r["seed"] == 0]
         if not rows:
             continue

@@ -118,7 +118,8 @@ def jobs(rows: list[Row], names: list[str], seeds: list[int], work: Path) -> Ite
                 if variant.start:
                     before = VARIANTS[variant.start]
                     best = chosen_rate(before, rows)
-                    if best is None:
+                    begun = {**job, "variant": before.name, "steps": before.steps}
+                    if best is None or key_of({**begun, "learning_rate": best}) not in done:
                         continue
                     job["start"] = str(run_dir(before, seed, best, work))
                 yield job

@@ -19,7 +19,8 @@ class Variant:
     rates: learning rates tried with seed 0; the best of them is taken for the other seeds.
     start: name of the variant whose adapter it continues, for pipelines.
     seeds: with which it is run.
-    data: `shipped` (a fifth of the experts wrong), `clean`, `wrong-40`, or `demos-N`.
+    data: `shipped` (a fifth of the experts wrong), `clean`, `wrong-40`, `demos-N`, `shortcut` or
+        `shortcut-verified`.
     """
 
     name: str
@@ -95,6 +96,7 @@ PIPELINES = (
 LONG = (
     Variant("sft-long", "SFT, 800 steps", "sft", (3e-4,), steps=800),
     Variant("dft-long", "DFT, 800 steps", "dft", (3e-4,), steps=800),
+    Variant("gft-long", "GFT, 300 steps", "gft", (3e-4,), steps=300),
 )
 
 FEW_DEMONSTRATIONS = tuple(
@@ -109,6 +111,36 @@ WRONG_EXPERTS = tuple(
     for method, label, rate in (("sft", "SFT", 1e-3), ("dft", "DFT", 1e-3), ("gft", "GFT", 5e-4))
 )
 
+# where the group should matter: a base that is right now and then …
+WARM = Variant("warm", "start", "sft", (1e-3,), ("method.teachers=true",), seeds=THREE, steps=25)
+FROM_WARM = (
+    Variant("warm-sft", "SFT", "sft", (1e-3,), seeds=THREE, start="warm"),
+    Variant("warm-dft", "DFT", "dft", (1e-3,), seeds=THREE, start="warm"),
+    Variant(
+        "warm-sft-mix", "SFT (mix)", "sft", (2e-3,), ("method.teachers=true",), seeds=THREE,
+        start="warm",
+    ),
+    Variant("warm-grpo", "GRPO", "grpo", (5e-4,), OWN_ONLY, seeds=THREE, start="warm"),
+    Variant("warm-gft", "GFT", "gft", GFT_RATE, seeds=THREE, start="warm"),
+)  # fmt: skip
+
+# … and demonstrations that are mostly wrong, all in the same way
+SHORTCUT = (
+    Variant("shortcut-sft", "SFT", "sft", (1e-3,), seeds=THREE, data="shortcut"),
+    Variant("shortcut-dft", "DFT", "dft", (1e-3,), seeds=THREE, data="shortcut"),
+    Variant(
+        "shortcut-sft-mix", "SFT (mix)", "sft", (2e-3,), ("method.teachers=true",), seeds=THREE,
+        data="shortcut",
+    ),
+    Variant("shortcut-chord-phi", "CHORD φ", "chord", (1e-3,), group(1, 0, 7), data="shortcut"),
+    Variant("shortcut-luffy", "LUFFY", "luffy", (5e-4,), data="shortcut"),
+    Variant(
+        "shortcut-verified", "SFT (mix), verified only", "sft", (2e-3,),
+        ("method.teachers=true",), seeds=THREE, data="shortcut-verified",
+    ),
+    Variant("shortcut-gft", "GFT", "gft", GFT_RATE, seeds=THREE, data="shortcut"),
+)  # fmt: skip
+
 # in the order in which they are run
 VARIANTS = {
     v.name: v
@@ -121,6 +153,9 @@ VARIANTS = {
         *TAUS,
         *COMPOSITIONS,
         *LONG,
+        WARM,
+        *FROM_WARM,
+        *SHORTCUT,
     )
 }
 PASS_AT = ("base", "sft", "dft", "grpo", "gft")  # whose pass@k is measured up to 128
