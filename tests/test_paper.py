@@ -90,6 +90,12 @@ def test_shortcuts_stop_one_step_early() -> None:
     assert 250 < len(verified) < 350
 
 
+def test_passes_of_the_base_are_measured() -> None:
+    row = job.measure_passes(None, prompts=4, samples=8)
+    assert row["prompts"] == 4 and set(row["pass_at"]) == {"1", "2", "4", "8"}
+    assert row["pass_at"]["1"] == row["mean_at_128"] <= row["pass_at"]["8"]
+
+
 def test_the_page_is_that_of_the_recorded_runs(tmp_path: Path) -> None:
     results = ROOT / "docs" / "results"
     copy = shutil.copytree(results, tmp_path / "results")

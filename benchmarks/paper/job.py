@@ -134,24 +134,24 @@ def run_dir(variant: Variant, seed: int, rate: float, work: Path) -> Path:
     return work / "runs" / f"{variant.name}-{rate:g}-seed{seed}"
 
 
-def measure_passes(adapter: Path | None) -> Row:
-    """mean@k and pass@k for k up to 128, on the first held-out problems."""
+def measure_passes(
+    adapter: Path | None, prompts: int = PASS_PROMPTS, samples: int = PASS_SAMPLES
+) -> Row:
+    """mean@k and pass@k for k up to `samples`, on the first held-out problems."""
     from gft_lite.config import DataConfig, ModelConfig
     from gft_lite.evaluation import evaluate
     from gft_lite.models import load_policy
     from gft_lite.prepare import load
     from gft_lite.rewards import build_scorer
-    from gft_lite.worker import quiet_libraries
 
-    quiet_libraries()
     path = "embedded:target_test"
-    examples = load(path, DataConfig(path=path, limit=PASS_PROMPTS)).examples
+    examples = load(path, DataConfig(path=path, limit=prompts)).examples
     policy = load_policy(ModelConfig(adapter=str(adapter) if adapter else None), None)
     with build_scorer("math") as scorer:
-        found = evaluate(policy, examples, scorer, k=PASS_SAMPLES, max_new_tokens=192, batch=256)
+        found = evaluate(policy, examples, scorer, k=samples, max_new_tokens=192, batch=256)
     return {
         "prompts": len(examples),
-        "samples": PASS_SAMPLES,
+        "samples": samples,
         "mean_at_128": found.mean_at_k,
         "pass_at": found.to_dict()["pass_at"],
     }
