@@ -19,6 +19,9 @@ from variants import METHODS, VARIANTS  # noqa: E402
 from gft_lite.assets import resolve  # noqa: E402
 
 
+TARGET, OLD_SKILL = "embedded:target_test", "embedded:old_skill_test"
+
+
 def rows_of(path: str) -> list[dict[str, Any]]:
     text = Path(resolve(path)).read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
@@ -45,6 +48,7 @@ def test_every_variant_is_a_configuration(name: str, tmp_path: Path) -> None:
     stages = job.stage_of(variant)
     assert config.train.seed == 1 + 1000 * stages and config.train.steps == variant.steps
     assert Path(resolve(str(config.data.path))).is_file()
+    assert (config.data.eval_path, config.data.retention_path) == (TARGET, OLD_SKILL)
 
 
 def test_the_rate_that_keeps_more_wins_among_those_within_chance() -> None:
@@ -78,7 +82,7 @@ def test_more_experts_are_wrong_and_nothing_else_changes() -> None:
 
 def test_shortcuts_stop_one_step_early() -> None:
     rows = job.with_shortcuts(400)
-    held_out = {row["prompt"] for row in rows_of("embedded:target_test")}
+    held_out = {row["prompt"] for row in rows_of(TARGET)}
     assert len({row["prompt"] for row in rows} - held_out) == 400
     told = [(text, row) for row in rows for text in (row["expert"], *row["teachers"])]
     wrong = [(text, row) for text, row in told if not is_right(text, row)]

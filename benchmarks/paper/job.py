@@ -66,6 +66,8 @@ def settings(variant: Variant, seed: int, rate: float, start: Path | None, work:
     overrides = [
         f"method.name={variant.method}",
         f"data.path={data_file(variant.data, work)}",
+        "data.eval_path=embedded:target_test",
+        "data.retention_path=embedded:old_skill_test",
         f"train.learning_rate={rate}",
         f"train.steps={variant.steps}",
         f"train.seed={seed + SEEDS_APART * stage_of(variant)}",
