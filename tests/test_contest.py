@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from gft_lite.assets import resolve
 from gft_lite.cli import app
-from gft_lite.cli_methods import parse_entries
+from gft_lite.cli.methods import parse_entries
 from gft_lite.config import DataConfig, RunConfig, load_config
 from gft_lite.contest import Contest, Entry, run_contest
 from gft_lite.contest.rows import Row, equal, learning_rates
