@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 from gft_lite.data.fix import canonical_line, new_file
-from gft_lite.data.load import load_examples
-from gft_lite.data.mapping import Said
+from gft_lite.data.load import ReadOptions, load_examples
 from gft_lite.data.repeats import spelled
 from gft_lite.types import DataError, Example
 
@@ -32,9 +32,7 @@ def split_file(
     held_out: int,
     *,
     seed: int = 0,
-    format: str = "auto",
-    columns: Mapping[str, Said] | None = None,
-    split: str = "train",
+    **options: Unpack[ReadOptions],
 ) -> Parts:
     """Write `train.jsonl` and `held_out.jsonl` in canonical form into a folder.
 
@@ -45,7 +43,7 @@ def split_file(
         DataError: too few examples to hold out so many; an output file exists; or what concerns
             the whole input.
     """
-    loaded = load_examples(path, format=format, columns=columns, split=split, skip_bad_rows=True)
+    loaded = load_examples(path, skip_bad_rows=True, **options)
     places: dict[int, list[int]] = {}
     for place, example in enumerate(loaded.examples):
         places.setdefault(hash(spelled(example)), []).append(place)
