@@ -15,8 +15,8 @@ from gft_lite.cli.methods import parse_entries
 from gft_lite.config import DataConfig, RunConfig, load_config
 from gft_lite.contest import Contest, Entry, run_contest
 from gft_lite.contest.rows import Row, equal, learning_rates
+from gft_lite.contest.split import split, write
 from gft_lite.data import load_examples, spelled, split_file
-from gft_lite.held_out import split, write
 from gft_lite.runs import RunDir
 from gft_lite.types import ConfigError, DataError, RewardError, RunError
 

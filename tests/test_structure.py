@@ -44,7 +44,6 @@ ROOMS: dict[str, set[str]] = {
     "groups": set(),
     "dry_run": set(),
     "prepare": set(),
-    "held_out": set(),
     "memory": {"huggingface_hub"},
     "batching": {"torch"},
     "preview": set(),
