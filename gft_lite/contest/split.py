@@ -1,6 +1,6 @@
 """What a comparison trains on, chooses settings on and measures on: disjoint by prompt.
 
-`data.split` says which prompts are held out; the seed of the training changes nothing about it.
+`data/split.py` says which prompts are held out; the seed of the training changes nothing about it.
 """
 
 from __future__ import annotations
