@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from rich.table import Table
 
 WIDEST_TABLE = 200
 SHOWN_ROWS = 10  # of those that are dropped
+TOLD_EVERY_SECONDS = 5.0
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 results = Console(highlight=False, soft_wrap=True)
@@ -74,6 +76,26 @@ def training_progress(label: str, steps: int) -> Iterator[Callable[[Mapping[str,
                 progress.update(task, completed=event["step"], figures=step_line(event))
 
         yield show
+
+
+@contextmanager
+def counting(what: str = "rows") -> Iterator[Callable[[int, int | None], None]]:
+    """How many, how many a second and what is left, on stderr, where it takes a while."""
+    begin = last = time.perf_counter()
+
+    def show(rows: int, about: int | None) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        finished = rows == about
+        if now - last < TOLD_EVERY_SECONDS and not (finished and now - begin > TOLD_EVERY_SECONDS):
+            return
+        last = now
+        speed = rows / (now - begin)
+        left = f", {(about - rows) / speed:.0f} s left" if about and not finished else ""
+        whole = f" of about {about:,}" if about and not finished else ""
+        note(f"{rows:,}{whole} {what}, {speed:,.1f} a second{left}")
+
+    yield show
 
 
 def step_line(event: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ NEEDED = (
     "gft_lite/assets/tiny_base/model.safetensors",
     "gft_lite/assets/tiny_base/tokenizer.json",
     "gft_lite/assets/target_train.jsonl",
-    "gft_lite/cli.py",
+    "gft_lite/cli/__init__.py",
 )
 
 

@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 
 from gft_lite.assets import resolve
 from gft_lite.cli import app
-from gft_lite.cli_methods import parse_entries
+from gft_lite.cli.methods import parse_entries
 from gft_lite.config import DataConfig, RunConfig, load_config
 from gft_lite.contest import Contest, Entry, run_contest
 from gft_lite.contest.rows import Row, equal, learning_rates
-from gft_lite.data import load_examples, spelled
-from gft_lite.held_out import split, write
+from gft_lite.contest.split import split, write
+from gft_lite.data import load_examples, spelled, split_file
 from gft_lite.runs import RunDir
 from gft_lite.types import ConfigError, DataError, RewardError, RunError
 
@@ -80,6 +80,8 @@ def test_a_split_is_disjoint_by_prompt_and_the_same_whatever_the_order(
     turned.write_text("".join(reversed(own_file.read_text().splitlines(keepends=True))))
     again = split(DataConfig(path=str(turned), columns=COLUMNS), 12, choosing=True)
     assert [{spelled(e) for e in p} for p in (again.train, again.choose, again.measure)] == parts
+    aside = split_file(own_file, tmp_path / "parts", 12, columns=COLUMNS).held_out
+    assert {spelled(e) for e in load_examples(aside).examples} == parts[1] | parts[2]
 
 
 def test_at_most_a_fifth_is_held_out(own_file: Path) -> None:

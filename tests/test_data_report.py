@@ -9,7 +9,15 @@ import pytest
 from conftest import GSM8K
 
 from gft_lite.config import GroupConfig
-from gft_lite.data import check_file, fix_file, load_examples, report_json, report_text, where
+from gft_lite.data import (
+    check_file,
+    fix_file,
+    load_examples,
+    report_json,
+    report_text,
+    split_file,
+    where,
+)
 from gft_lite.data.effort import effort_shares
 from gft_lite.data.scripts import script_of
 from gft_lite.data.similar import Sketches
@@ -161,6 +169,45 @@ def test_fix_keeps_what_training_would_see(tmp_path: Path, name: str) -> None:
     assert [(e.prompt, e.experts, e.teachers, e.answer) for e in clean] == [
         (e.prompt, e.experts, e.teachers, e.answer) for e in wanted
     ]
+
+
+# --- in two ---
+
+
+def split_prompts(rows: list[dict[str, str]], folder: Path, count: int, **how: int) -> list[str]:
+    """The prompts held out, in the order of their file; every example is in one of the parts."""
+    folder.mkdir()
+    file = folder / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = split_file(file, folder / "parts", count, **how)  # type: ignore[arg-type]
+    train, held = (load_examples(part).examples for part in (found.train, found.held_out))
+    assert (len(train), len(held)) == (found.train_examples, found.held_out_examples)
+    assert len(train) + len(held) == len(rows)
+    assert not {e.question.lower() for e in train} & {e.question.lower() for e in held}
+    return [example.question for example in held]
+
+
+def test_a_split_is_the_same_for_every_order_and_in_every_process(tmp_path: Path) -> None:
+    """The least SHA-256 digests of the ten prompts: 7+7? 0240…, 9+9? 0c1b…, 8+8? 2800…"""
+    rows = [{"prompt": f"{n}+{n}?", "answer": f"{2 * n}"} for n in range(10)]
+    assert split_prompts(rows, tmp_path / "a", 3) == ["7+7?", "8+8?", "9+9?"]
+    assert split_prompts(rows[::-1], tmp_path / "b", 3) == ["9+9?", "8+8?", "7+7?"]
+    assert split_prompts(rows, tmp_path / "c", 2) == ["7+7?", "9+9?"]
+    assert split_prompts(rows, tmp_path / "d", 3, seed=1) != ["7+7?", "8+8?", "9+9?"]
+
+
+def test_a_prompt_is_held_out_with_all_of_its_examples(tmp_path: Path) -> None:
+    """Digests: 7+7? 0240…, sum 1 2 9e01…, 4 + 4? 9e24…"""
+    four = [{"prompt": p, "answer": a} for p in ("Sum 1 2", "sum  1 2") for a in ("3", "three")]
+    rows, first = [*four, {"prompt": "4 + 4?", "answer": "8"}], {"prompt": "7+7?", "answer": "14"}
+    assert len(split_prompts(rows, tmp_path / "a", 1)) == 4
+    assert split_prompts([*four, first], tmp_path / "b", 4) == ["7+7?"], "one prompt is left"
+    none = split_file(tmp_path / "a" / "rows.jsonl", tmp_path / "none", 0)
+    assert (none.train_examples, none.held_out_examples) == (5, 0)
+    with pytest.raises(DataError, match="has 5 examples of 2 prompts; hold out fewer"):
+        split_prompts(rows, tmp_path / "d", 5)
+    with pytest.raises(DataError, match="has 4 examples of 1 prompts; hold out fewer"):
+        split_prompts(four, tmp_path / "e", 1)
 
 
 def test_page_is_harmless(tmp_path: Path) -> None:

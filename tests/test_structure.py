@@ -44,7 +44,6 @@ ROOMS: dict[str, set[str]] = {
     "groups": set(),
     "dry_run": set(),
     "prepare": set(),
-    "held_out": set(),
     "memory": {"huggingface_hub"},
     "batching": {"torch"},
     "preview": set(),
@@ -105,12 +104,7 @@ def sources() -> list[Path]:
 
 
 def room_of(path: Path) -> str:
-    return room_named(path.relative_to(PACKAGE).parts[0].removesuffix(".py"))
-
-
-def room_named(module: str) -> str:
-    """The command line is one room of several files: cli.py and cli_*.py."""
-    return "cli" if module.startswith("cli_") else module
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def imports_of(path: Path) -> set[str]:
@@ -129,7 +123,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 def imported_rooms(path: Path) -> set[str]:
-    own = {room_named(n.split(".")[1]) for n in imports_of(path) if n.startswith("gft_lite.")}
+    own = {name.split(".")[1] for name in imports_of(path) if name.startswith("gft_lite.")}
     return own - {"__version__"}
 
 

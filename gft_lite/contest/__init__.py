@@ -1,6 +1,7 @@
 """Methods side by side on one file: the engine of `gft-lite demo` and `gft-lite compare-methods`.
 
 plan    the entries, and the refusal of what could not be trained
+split   what is trained on, what chooses settings, what is measured on
 run     base, entries, choice of a learning rate, results
 rows    the lines of the table, and what can honestly be said of them
 

@@ -14,7 +14,7 @@ from gft_lite.data.repeats import spelled
 from gft_lite.data.report import Lengths, Report, check_file
 from gft_lite.data.report_text import read_report, report_json, report_text
 from gft_lite.data.rows import BadRow
-from gft_lite.data.split import Parts, split_file
+from gft_lite.data.split import Parts, parted, prompt_rank, prompts_by_rank, split_file
 from gft_lite.data.store import StoredExamples, subset, where
 
 __all__ = [
@@ -37,6 +37,9 @@ __all__ = [
     "check_file",
     "fix_file",
     "load_examples",
+    "parted",
+    "prompt_rank",
+    "prompts_by_rank",
     "read_report",
     "report_json",
     "report_text",

@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Unpack
 
 from gft_lite.data.findings import Judge
-from gft_lite.data.load import group_key, open_rows
-from gft_lite.data.mapping import Said
+from gft_lite.data.load import ReadOptions, group_key, open_rows
 from gft_lite.data.repeats import spelled
 from gft_lite.data.rows import BadRow, JoinedRow
 from gft_lite.data.store import Gathering, subset
@@ -45,12 +44,10 @@ def fix_file(
     path: str | os.PathLike[str],
     clean: str | os.PathLike[str],
     *,
-    format: str = "auto",
-    columns: Mapping[str, Said] | None = None,
-    split: str = "train",
     against: str | os.PathLike[str] | None = None,
     judge: Judge | None = None,
     drop_rejected: bool = False,
+    **options: Unpack[ReadOptions],
 ) -> Fixed:
     """Write the usable rows in canonical form, and every other row with its reason.
 
@@ -63,7 +60,7 @@ def fix_file(
     """
     target = Path(clean)
     aside = target.with_name(f"{target.name.removesuffix('.jsonl')}.left_out.jsonl")
-    opened = open_rows(path, format=format, columns=columns, split=split)
+    opened = open_rows(path, **options)
     leaked = _prompts(against) if against is not None else {}
     kept = Gathering()
     places: dict[int, int] = {}

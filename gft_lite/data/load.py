@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from gft_lite.data.formats import FORMATS, Format
 from gft_lite.data.hub import is_hub_name, read_hub
@@ -40,6 +41,23 @@ Item = Example | BadRow | JoinedRow
 Watch = Callable[[Record], None]
 
 NO_FORMAT = Recognition("none", "", "", "no row of it can be read", None, "", (), ())
+
+
+class ReadOptions(TypedDict, total=False):
+    """How a file is read: what every function takes that reads one. `open_rows` has the defaults.
+
+    format: name of a format, or "auto" to recognise it.
+    columns: where fields of the format come from, as with --map.
+    limit: read the first rows only.
+    split: of a folder or a hub data set.
+    system_prompt: leads every prompt that has no system turn.
+    """
+
+    format: str
+    columns: Mapping[str, Said] | None
+    limit: int | None
+    split: str
+    system_prompt: str | None
 
 
 @dataclass(frozen=True)
@@ -70,27 +88,15 @@ class Opened:
 def load_examples(
     path: str | os.PathLike[str],
     *,
-    format: str = "auto",
-    columns: Mapping[str, Said] | None = None,
-    limit: int | None = None,
     skip_bad_rows: bool = False,
-    split: str = "train",
-    system_prompt: str | None = None,
+    **options: Unpack[ReadOptions],
 ) -> Loaded:
-    """All examples of a file or hub data set.
+    """All examples of a file or hub data set, read as `ReadOptions` say.
 
-    `limit` reads the first rows only. `system_prompt` leads every prompt that has no system turn.
     DataError: the file cannot be read or recognised, has no usable row, or has bad rows and
     `skip_bad_rows` is false; the message names the first of them.
     """
-    opened = open_rows(
-        path,
-        format=format,
-        columns=columns,
-        limit=limit,
-        split=split,
-        system_prompt=system_prompt,
-    )
+    opened = open_rows(path, **options)
     examples = Gathering()
     places: dict[int, int] = {}
     bad: list[BadRow] = []

@@ -7,13 +7,13 @@ import os
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Unpack
 
 from gft_lite.config import GroupConfig
 from gft_lite.data.columns import Column, Columns
 from gft_lite.data.effort import effort_shares
 from gft_lite.data.findings import Finding, Findings, Judge, judge_all, look_at
-from gft_lite.data.load import open_rows
-from gft_lite.data.mapping import Said
+from gft_lite.data.load import ReadOptions, open_rows
 from gft_lite.data.recognise import Recognition
 from gft_lite.data.repeats import HeldOut, Repeats
 from gft_lite.data.rows import BadRow, JoinedRow
@@ -88,17 +88,13 @@ class Report:
 def check_file(
     path: str | os.PathLike[str],
     *,
-    format: str = "auto",
-    columns: Mapping[str, Said] | None = None,
-    limit: int | None = None,
-    split: str = "train",
-    system_prompt: str | None = None,
     count_tokens: Callable[[str], int] | None = None,
     against: str | os.PathLike[str] | None = None,
     judge: Judge | None = None,
     judged: str = "",
     group: GroupConfig | None = None,
     progress: Progress | None = None,
+    **options: Unpack[ReadOptions],
 ) -> Report:
     """Read a file row by row and count; keeps lengths, hashes and bad rows, not the examples.
 
@@ -109,15 +105,7 @@ def check_file(
     """
     held_out = _held_out(os.fspath(against)) if against is not None else None
     seen = Columns()
-    opened = open_rows(
-        path,
-        format=format,
-        columns=columns,
-        limit=limit,
-        split=split,
-        system_prompt=system_prompt,
-        watch=seen.see,
-    )
+    opened = open_rows(path, watch=seen.see, **options)
     findings = Findings()
     repeats = Repeats(findings, held_out)
     counted = _Counted(count_tokens)

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from gft_lite.cli_data import (
+from gft_lite.cli.options import (
     FileArgument,
     FormatOption,
     JsonOption,
     MapOption,
     SplitOption,
     parse_map,
-    scorer_for,
+    scorer_of,
 )
 
 
@@ -43,8 +43,7 @@ def dry_run(
         limit=limit,
         skip_bad_rows=True,
     )
-    with scorer_for(reward) as scorer:
-        assert scorer
+    with scorer_of(reward) as scorer:
         found = score_demonstrations(loaded.examples, scorer)
     if json_:
         terminal.print_json(asdict(found))

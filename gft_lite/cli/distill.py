@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gft_lite.cli_data import (
+from gft_lite.cli.options import (
     FileArgument,
     FormatOption,
     JsonOption,
+    JudgeOption,
+    LengthOption,
+    LimitOption,
     MapOption,
-    RewardOption,
-    counting,
+    SeedOption,
+    SkipOption,
     parse_map,
-    scorer_for,
+    scorer_of,
 )
 from gft_lite.types import ConfigError
 
@@ -37,8 +41,8 @@ def distill(
     ] = None,
     n: Annotated[int, typer.Option("-n", min=0, help="Responses a row; 0 only filters.")] = 4,
     temperature: Annotated[float, typer.Option(min=0.0)] = 1.0,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest response.")] = 512,
-    reward: RewardOption = None,
+    max_new_tokens: LengthOption = 512,
+    reward: JudgeOption = None,
     min_reward: Annotated[
         float | None, typer.Option(help="With --reward: keep teachers that earn at least this.")
     ] = None,
@@ -47,11 +51,11 @@ def distill(
         typer.Option(min=1, help="Keep the teachers likeliest under --fit-model (GRAPE)."),
     ] = None,
     fit_model: Annotated[str, typer.Option(help="The model that is to be trained.")] = "tiny",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
+    limit: LimitOption = None,
     map_: MapOption = None,
     format_: FormatOption = "auto",
-    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows")] = False,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    skip_bad_rows: SkipOption = False,
+    seed: SeedOption = 0,
     json_: JsonOption = False,
 ) -> None:
     """Let a teacher answer every prompt; stopped, the same command goes on where it was."""
@@ -87,7 +91,8 @@ def distill(
         ask = endpoint_teacher(endpoint)
     else:
         ask = _local_teacher(model, adapter, temperature, max_new_tokens, seed)
-    with scorer_for(reward) as scorer, counting("responses") as progress:
+    judge = nullcontext() if reward is None else scorer_of(reward)
+    with judge as scorer, terminal.counting("responses") as progress:
         found = fill_in(
             loaded.examples,
             out,

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gft_lite.cli_data import JsonOption, MapOption, parse_map
-from gft_lite.cli_estimate import PresetOption, SetOption
-from gft_lite.cli_eval import SkipOption
+from gft_lite.cli.options import (
+    JsonOption,
+    MapOption,
+    ModelOption,
+    PresetOption,
+    SeedOption,
+    SetOption,
+    SkipOption,
+    parse_map,
+)
 from gft_lite.types import ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +35,7 @@ LEAD = (
 def demo(
     out: Annotated[Path, typer.Option(help="New folder for the results.")] = Path("runs/demo"),
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of every method.")] = 100,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: SeedOption = 0,
     json_: JsonOption = False,
     set_: SetOption = None,
 ) -> None:
@@ -64,7 +71,7 @@ def compare_methods(
         str | None, typer.Option("--eval", help="Held-out file; without it, part of --data.")
     ] = None,
     retention: Annotated[str | None, typer.Option(help="File of an old skill.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model name or folder.")] = None,
+    model: ModelOption = None,
     preset: PresetOption = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps of each.")] = None,
     token_budget: Annotated[
@@ -77,7 +84,7 @@ def compare_methods(
     hold_out: Annotated[
         int, typer.Option(min=4, help="Prompts to hold out of --data where --eval is not given.")
     ] = 200,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: SeedOption = 0,
     out: Annotated[
         Path, typer.Option(help="New folder, or that of the same comparison, interrupted.")
     ] = Path("runs/methods"),

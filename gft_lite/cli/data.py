@@ -1,46 +1,35 @@
-"""The `gft-lite data` commands but distill, and the options that commands on data share."""
+"""`gft-lite data check`, `preview` and `fix`: a file, row by row."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gft_lite.cli.options import (
+    FileArgument,
+    FormatOption,
+    JsonOption,
+    JudgeOption,
+    MapOption,
+    SplitOption,
+    parse_map,
+    scorer_of,
+)
 from gft_lite.types import ConfigError
 
 if TYPE_CHECKING:
     from gft_lite.data import Judge
-    from gft_lite.rewards import Scorer
 
-data_app = typer.Typer(help="Look at data before a GPU minute is spent.", no_args_is_help=True)
-
-FileArgument = Annotated[str, typer.Argument(help="File, folder, hub name, or embedded:NAME.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
-MapOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--map",
-        metavar="FIELD=COLUMN",
-        help="Where a field comes from: question, a+b (joined), a,b (a list), '{a} {b}'.",
-    ),
-]
-FormatOption = Annotated[str, typer.Option("--format", help="Format name.")]
-SplitOption = Annotated[str, typer.Option(help="Split of a folder or a hub data set.")]
-RewardOption = Annotated[
-    str | None, typer.Option(help="Ask this reward about every row, e.g. math.")
-]
 AgainstOption = Annotated[
     str | None, typer.Option(help="Held-out file whose prompts must not occur here.")
 ]
-TOLD_EVERY_SECONDS = 5.0
 
 
-@data_app.command("check")
-def data_check(
+def check(
     file: FileArgument,
     map_: MapOption = None,
     format_: FormatOption = "auto",
@@ -48,7 +37,7 @@ def data_check(
     model: Annotated[
         str | None, typer.Option(help="Count tokens with this model's tokenizer.")
     ] = None,
-    reward: RewardOption = None,
+    reward: JudgeOption = None,
     against: AgainstOption = None,
     html: Annotated[Path | None, typer.Option(help="Also write the report as a page.")] = None,
     json_: JsonOption = False,
@@ -58,7 +47,7 @@ def data_check(
     from gft_lite.assets import resolve
     from gft_lite.data import check_file, report_json, report_text
 
-    with _judge(reward) as judge, counting() as progress:
+    with _judge(reward) as judge, terminal.counting() as progress:
         report = check_file(
             resolve(file),
             format=format_,
@@ -80,8 +69,7 @@ def data_check(
         typer.echo(report_text(report))
 
 
-@data_app.command("preview")
-def data_preview(
+def preview(
     file: FileArgument,
     model: Annotated[str, typer.Option(help="Model whose chat template is applied.")] = "tiny",
     rows: Annotated[int, typer.Option(min=1, help="How many rows to show.")] = 1,
@@ -99,7 +87,7 @@ def data_preview(
     from gft_lite.config import ModelConfig
     from gft_lite.data import load_examples
     from gft_lite.models import load_tokenizer
-    from gft_lite.preview import preview
+    from gft_lite.preview import preview as rendered
 
     loaded = load_examples(
         resolve(file),
@@ -110,7 +98,7 @@ def data_preview(
         skip_bad_rows=True,
         system_prompt=system_prompt,
     )
-    shown = preview(loaded.examples[:rows], load_tokenizer(ModelConfig(name=model)))
+    shown = rendered(loaded.examples[:rows], load_tokenizer(ModelConfig(name=model)))
     if json_:
         terminal.print_json([asdict(each) for each in shown])
         return
@@ -121,14 +109,13 @@ def data_preview(
         )
 
 
-@data_app.command("fix")
-def data_fix(
+def fix(
     file: FileArgument,
     out: Annotated[Path, typer.Option(help="New file for the clean rows (JSONL).")],
     map_: MapOption = None,
     format_: FormatOption = "auto",
     split: SplitOption = "train",
-    reward: RewardOption = None,
+    reward: JudgeOption = None,
     drop_rejected: Annotated[
         bool, typer.Option("--drop-rejected", help="With --reward: drop rows whose expert fails.")
     ] = False,
@@ -166,54 +153,11 @@ def data_fix(
     )
 
 
-def parse_map(pairs: list[str] | None) -> dict[str, str]:
-    """`["prompt=question"]` → {"prompt": "question"}.
-
-    Raises:
-        ConfigError: a pair without a `=`.
-    """
-    mapping = {}
-    for pair in pairs or []:
-        field, separator, column = pair.partition("=")
-        if not (separator and field and column):
-            raise ConfigError(f"--map {pair!r}: write it as FIELD=COLUMN, e.g. prompt=question")
-        mapping[field] = column
-    return mapping
-
-
-def parse_reward(text: str) -> Any:
-    """A reward's name, or its options as YAML: `{name: length, max_chars: 40}`.
-
-    Raises:
-        ConfigError: no YAML.
-    """
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(
-            f"--reward {text!r}: write a name, or options like '{{name: length, max_chars: 40}}'"
-        ) from None
-
-
-@contextmanager
-def scorer_for(reward: str | None) -> Iterator[Scorer | None]:
-    """The scorer of a --reward option, closed at the end; None without one."""
-    if reward is None:
-        yield None
-        return
-    from gft_lite.rewards import build_scorer
-
-    with build_scorer(parse_reward(reward), allow_custom=True) as scorer:
-        yield scorer
-
-
 @contextmanager
 def _judge(reward: str | None) -> Iterator[Judge | None]:
     from gft_lite.judge import judge_with
 
-    with scorer_for(reward) as scorer:
+    with nullcontext() if reward is None else scorer_of(reward) as scorer:
         yield judge_with(scorer) if scorer else None
 
 
@@ -223,25 +167,3 @@ def _token_counter(model: str) -> Callable[[str], int]:
 
     tokenizer = load_tokenizer(ModelConfig(name=model))
     return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-@contextmanager
-def counting(what: str = "rows") -> Iterator[Callable[[int, int | None], None]]:
-    """How many, how many a second and what is left, on stderr, where it takes a while."""
-    from gft_lite import terminal
-
-    begin = last = time.perf_counter()
-
-    def show(rows: int, about: int | None) -> None:
-        nonlocal last
-        now = time.perf_counter()
-        finished = rows == about
-        if now - last < TOLD_EVERY_SECONDS and not (finished and now - begin > TOLD_EVERY_SECONDS):
-            return
-        last = now
-        speed = rows / (now - begin)
-        left = f", {(about - rows) / speed:.0f} s left" if about and not finished else ""
-        whole = f" of about {about:,}" if about and not finished else ""
-        terminal.note(f"{rows:,}{whole} {what}, {speed:,.1f} a second{left}")
-
-    yield show

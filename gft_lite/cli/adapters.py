@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gft_lite.cli_data import JsonOption, MapOption, parse_map
-from gft_lite.cli_eval import (
-    Asking,
+from gft_lite.cli.options import (
     FourBitOption,
+    JsonOption,
     LengthOption,
     LimitOption,
+    MapOption,
     RewardOption,
     SeedOption,
     SkipOption,
-    model_config,
-    questions,
-    short_enough,
+    parse_map,
 )
+from gft_lite.cli.questions import Asking, model_config, questions, short_enough
 from gft_lite.types import ConfigError
 
 if TYPE_CHECKING:
@@ -30,14 +29,15 @@ SHOWN_CHARS = 70
 AdapterOption = Annotated[
     list[Path], typer.Option(help="Adapter, run or checkpoint folder; may be repeated.")
 ]
-ModelOption = Annotated[
+OutOption = Annotated[Path, typer.Option(help="New folder.")]
+BaseOption = Annotated[
     str | None, typer.Option(help="Base; that of the first adapter where not said.")
 ]
 
 
 def compare(
     adapter: AdapterOption,
-    model: ModelOption = None,
+    model: BaseOption = None,
     data: Annotated[str | None, typer.Option(help="File of prompts with answers.")] = None,
     prompt: Annotated[list[str] | None, typer.Option(help="Prompt; may be repeated.")] = None,
     reward: RewardOption = "math",
@@ -85,7 +85,7 @@ def compare(
 
 def export(
     path: Annotated[Path, typer.Argument(help="Run, checkpoint or adapter folder.")],
-    out: Annotated[Path, typer.Option(help="New folder.")],
+    out: OutOption,
     to: Annotated[
         Literal["adapter", "merged", "gguf", "gguf-adapter"], typer.Option(help="What to write.")
     ] = "adapter",
@@ -140,8 +140,8 @@ def export(
 
 def mix(
     adapter: AdapterOption,
-    out: Annotated[Path, typer.Option(help="New folder.")],
-    model: ModelOption = None,
+    out: OutOption,
+    model: BaseOption = None,
     how: Annotated[
         Literal["linear", "ties", "dare_linear", "dare_ties", "greedy"],
         typer.Option(help="Arithmetic, or `greedy`: keep what helps on held-out data."),

@@ -1,102 +1,36 @@
-"""`gft-lite eval`, and how commands load the questions they ask."""
+"""`gft-lite eval`: what a model can do, and what it forgot."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gft_lite.cli_data import JsonOption, MapOption, parse_map, parse_reward
+from gft_lite.cli.options import (
+    FourBitOption,
+    JsonOption,
+    LengthOption,
+    LimitOption,
+    MapOption,
+    ModelOption,
+    RewardOption,
+    SeedOption,
+    SkipOption,
+    parse_map,
+)
+from gft_lite.cli.questions import Asking, model_config, questions, scorable, short_enough
 
 if TYPE_CHECKING:
-    from gft_lite.config import ModelConfig
     from gft_lite.evaluation import Evaluation
     from gft_lite.forgetting import Forgetting
-    from gft_lite.models import Policy
-    from gft_lite.rewards import Scorer
-    from gft_lite.types import Example
 
-RewardOption = Annotated[str, typer.Option(help="Reward that decides what is correct.")]
-LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first rows.")]
-LengthOption = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")]
-FourBitOption = Annotated[bool, typer.Option("--load-in-4bit", help="NF4 weights.")]
-SeedOption = Annotated[int, typer.Option(min=0)]
-SkipOption = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop rows that cannot be used.")]
 TASKS_LIMIT_HELP = "Task of the lm-evaluation-harness; may be repeated."
-
-
-@dataclass(frozen=True)
-class Asking:
-    """What a command said about the questions of one file."""
-
-    data: str
-    limit: int | None
-    columns: dict[str, str]
-    skip_bad_rows: bool
-
-
-@contextmanager
-def questions(asking: Asking, reward: str) -> Iterator[tuple[Sequence[Example], Scorer]]:
-    """Rows that the reward can judge, and the reward itself."""
-    from gft_lite import terminal
-    from gft_lite.rewards import build_scorer
-
-    with build_scorer(parse_reward(reward), allow_custom=True) as scorer:
-        examples, dropped = scorable(asking, scorer)
-        terminal.note_dropped(dropped)
-        yield examples, scorer
-
-
-def scorable(asking: Asking, scorer: Scorer) -> tuple[Sequence[Example], tuple[str, ...]]:
-    """Rows of a file that a reward can judge, and a sentence about each that was dropped."""
-    from gft_lite.config import DataConfig
-    from gft_lite.prepare import check_reward, dropped_rows, load
-
-    data, skip = asking.data, asking.skip_bad_rows
-    config = DataConfig(path=data, limit=asking.limit, columns=asking.columns, skip_bad_rows=skip)
-    loaded = load(data, config)
-    kept = check_reward(loaded.examples, scorer, data, skip_bad_rows=skip)
-    return kept.examples, (*dropped_rows(loaded, data), *kept.dropped)
-
-
-def short_enough(
-    examples: Sequence[Example], policy: Policy, answer_tokens: int, asking: Asking
-) -> Sequence[Example]:
-    """Rows whose prompt leaves room for an answer; longer ones are refused, or dropped and told."""
-    from gft_lite import prepare, terminal
-
-    kept = prepare.short_enough(
-        examples,
-        lambda example: len(policy.chat.prompt_ids(example.prompt)),
-        policy.max_length - answer_tokens,
-        asking.data,
-        todo="lower --max-new-tokens",
-        skip_bad_rows=asking.skip_bad_rows,
-    )
-    terminal.note_dropped(kept.dropped)
-    return kept.examples
-
-
-def model_config(
-    model: str | None, adapters: list[Path], *, load_in_4bit: bool = False
-) -> ModelConfig:
-    """The base: as named, or the one that the first adapter was made for, or the embedded one."""
-    from gft_lite.adapters import model_of
-    from gft_lite.config import ModelConfig
-
-    if model is None and adapters:
-        found = model_of(adapters[0])
-        return found.model_copy(update={"load_in_4bit": found.load_in_4bit or load_in_4bit})
-    return ModelConfig(**({"name": model} if model else {}), load_in_4bit=load_in_4bit)
 
 
 def eval_(
     data: Annotated[str, typer.Option(help="File of prompts with answers, or embedded:NAME.")],
-    model: Annotated[str | None, typer.Option(help="Model name or folder.")] = None,
+    model: ModelOption = None,
     adapter: Annotated[Path | None, typer.Option(help="Adapter, run or checkpoint folder.")] = None,
     reward: RewardOption = "math",
     k: Annotated[int, typer.Option(min=0, help="Of mean@k and pass@k; 0: greedy only.")] = 8,

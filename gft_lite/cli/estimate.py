@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gft_lite.cli_data import JsonOption
-
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="A.B=C", help="Change one setting; may be repeated."),
-]
-PresetOption = Annotated[
-    list[str] | None,
-    typer.Option(help="Preset (`gft-lite presets`); a card and a model may be given together."),
-]
+from gft_lite.cli.options import JsonOption, PresetOption, RunArgument, SetOption
 
 
 def estimate(
-    run: Annotated[Path | None, typer.Argument(help="YAML file of settings.")] = None,
+    run: RunArgument = None,
     preset: PresetOption = None,
     gpu_gib: Annotated[
         float | None, typer.Option("--gpu-gib", min=0.1, help="Memory of your card in GiB.")

@@ -1,19 +1,17 @@
-"""Held-out prompts out of one file: the same ones every time, and none that is trained on.
+"""What a comparison trains on, chooses settings on and measures on: disjoint by prompt.
 
-Prompts are ranked by a hash of their words (case and spaces aside), so the choice depends neither
-on the order of rows nor on a seed, and rows with the same prompt stay on one side.
+`data/split.py` says which prompts are held out; the seed of the training changes nothing about it.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gft_lite.assets import PREFIX
 from gft_lite.config import DataConfig
-from gft_lite.data import canonical_line, spelled
+from gft_lite.data import canonical_line, parted, prompt_rank, prompts_by_rank
 from gft_lite.prepare import load
 from gft_lite.runs import write_atomic
 from gft_lite.types import DataError, Example
@@ -53,8 +51,8 @@ def split(data: DataConfig, count: int, *, choosing: bool) -> Split:
     leaked = 0
     if data.eval_path:
         held: Sequence[Example] = _load(data.eval_path, bare)
-        asked = {_rank(example) for example in train}
-        leaked = sum(_rank(example) in asked for example in held)
+        asked = {prompt_rank(example) for example in train}
+        leaked = sum(prompt_rank(example) in asked for example in held)
     else:
         train, held = _parted(train, count, LARGEST_SHARE)
         if len(held) < FEWEST:
@@ -111,16 +109,9 @@ def _load(path: str, data: DataConfig) -> Sequence[Example]:
     return load(path, data.model_copy(update=update)).examples
 
 
-def _rank(example: Example) -> bytes:
-    return hashlib.sha256(spelled(example).encode()).digest()
-
-
 def _parted(
     examples: Sequence[Example], count: int, share: int
 ) -> tuple[Sequence[Example], Sequence[Example]]:
-    """(the rest, those with the `count` first prompts by rank, at most one in `share`)."""
-    ranks = [_rank(example) for example in examples]
-    first = sorted(set(ranks))
-    chosen = set(first[: min(count, len(first) // share)])
-    rest = [e for e, rank in zip(examples, ranks, strict=True) if rank not in chosen]
-    return rest, [e for e, rank in zip(examples, ranks, strict=True) if rank in chosen]
+    """(the rest, the examples of `count` prompts, at most one prompt in `share`)."""
+    prompts = prompts_by_rank(examples)
+    return parted(examples, prompts[: min(count, len(prompts) // share)])

@@ -1,0 +1,110 @@
+"""The command line: a view of the engine. Progress goes to stderr, results to stdout.
+
+Exit codes: 0 done; 2 the input was wrong; 1 it broke. Heavy libraries are imported inside commands.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from gft_lite import __version__
+from gft_lite.cli import (
+    adapters,
+    data,
+    distill,
+    estimate,
+    evaluate,
+    methods,
+    prepare,
+    runs,
+    train,
+    ui,
+)
+from gft_lite.types import GftError, InputError
+
+Commands = Mapping[str, Callable[..., None]]
+
+COMMANDS: Commands = {
+    "demo": methods.demo,
+    "compare-methods": methods.compare_methods,
+    "eval": evaluate.eval_,
+    "estimate": estimate.estimate,
+    "ui": ui.ui,
+    "compare": adapters.compare,
+    "export": adapters.export,
+    "mix": adapters.mix,
+    "train": train.train,
+    "resume": train.resume,
+    "presets": train.presets,
+    "report": runs.report,
+}
+DATA: Commands = {
+    "check": data.check,
+    "preview": data.preview,
+    "fix": data.fix,
+    "distill": distill.distill,
+    "dry-run": prepare.dry_run,
+    "split": prepare.split,
+}
+RUNS: Commands = {"list": runs.list_, "show": runs.show, "stop": runs.stop}
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gft-lite {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+def _group(about: str, commands: Commands, **options: Any) -> typer.Typer:
+    group = typer.Typer(help=about, no_args_is_help=True, **options)
+    for name, command in commands.items():
+        group.command(name)(command)
+    return group
+
+
+app = _group(
+    "Group Fine-Tuning on the one GPU you own.",
+    COMMANDS,
+    name="gft-lite",
+    callback=_root,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(_group("Look at data before a GPU minute is spent.", DATA), name="data")
+app.add_typer(_group("List, show and stop runs.", RUNS), name="runs")
+
+
+def main() -> None:
+    """Entry point: turns every error into a sentence and an exit code."""
+    debug = bool(os.environ.get("GFT_LITE_DEBUG"))
+    try:
+        app(standalone_mode=True)
+    except InputError as error:
+        if debug:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        kind = "" if isinstance(error, GftError) else f"{type(error).__name__}: "
+        typer.echo(
+            f"error: it broke: {kind}{error}\nSet GFT_LITE_DEBUG=1 to see the traceback.", err=True
+        )
+        sys.exit(1)

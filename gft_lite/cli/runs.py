@@ -1,0 +1,88 @@
+"""`gft-lite runs list`, `show` and `stop`, and `gft-lite report`: what run directories hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gft_lite.cli.options import JsonOption
+from gft_lite.types import RunError
+
+
+def list_(
+    root: Annotated[Path, typer.Option(help="Folder to look in.")] = Path("runs"),
+    json_: JsonOption = False,
+) -> None:
+    """All runs below a folder, newest first."""
+    from gft_lite import terminal
+    from gft_lite.runs import list_runs
+
+    found = [{"run": str(run.path), **run.current()} for run in list_runs(root)]
+    if json_:
+        terminal.print_json(found)
+        return
+    if not found:
+        terminal.note(f"No runs below {root}. Start one with `gft-lite train` or `gft-lite demo`.")
+        return
+    terminal.table(
+        f"Runs below {root}",
+        ["run", "state", "step"],
+        [
+            [entry["run"], entry["state"], f"{entry.get('step', 0)}/{entry.get('steps', '?')}"]
+            for entry in found
+        ],
+    )
+
+
+def show(run_dir: Path, json_: JsonOption = False) -> None:
+    """State, settings that differ from the defaults, and the last figures of a run."""
+    from gft_lite import terminal
+    from gft_lite.runs import RunDir
+
+    run = RunDir.open(run_dir)
+    steps = list(run.events("step"))
+    evals = list(run.events("eval"))
+    document = {
+        "run": str(run.path),
+        **run.current(),
+        "last_step": steps[-1] if steps else None,
+        "last_eval": evals[-1] if evals else None,
+        "checkpoints": [c.name for c in run.checkpoints()],
+    }
+    if json_:
+        terminal.print_json(document)
+        return
+    status = run.current()
+    typer.echo(f"{run.path}: {status['state']}, step {status.get('step', 0)}")
+    if status.get("message"):
+        typer.echo(status["message"])
+    if steps:
+        typer.echo(terminal.step_line(steps[-1]))
+
+
+def stop(run_dir: Path) -> None:
+    """Ask a run to end after its current step; it writes a checkpoint first."""
+    from gft_lite.runs import RunDir
+
+    run = RunDir.open(run_dir)
+    state = run.current()["state"]
+    if state != "running":
+        raise RunError(f"{run_dir} is {state}, not running")
+    run.request_stop()
+    typer.echo(f"{run_dir} stops after its current step; `gft-lite resume {run_dir}` continues it")
+
+
+def report(
+    run_dir: Path,
+    out: Annotated[Path | None, typer.Option(help="HTML file to write.")] = None,
+) -> None:
+    """Write a self-contained HTML report of a run, a demo, or a comparison of methods."""
+    from gft_lite.report import methods_document, write_methods_report, write_run_report
+    from gft_lite.runs import RunDir
+
+    if methods_document(run_dir):
+        typer.echo(write_methods_report(run_dir, out))
+    else:
+        typer.echo(write_run_report(RunDir.open(run_dir), out))

@@ -1,0 +1,140 @@
+"""`gft-lite train`, `resume` and `presets`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gft_lite.cli.options import (
+    JsonOption,
+    MapOption,
+    PresetOption,
+    RunArgument,
+    SetOption,
+    SkipOption,
+    parse_map,
+)
+
+
+def train(
+    run: RunArgument = None,
+    preset: PresetOption = None,
+    data: Annotated[str | None, typer.Option(help="Training file; sets data.path.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New folder for the run.")] = None,
+    reward_file: Annotated[
+        Path | None, typer.Option(help="Python file with your own reward function.")
+    ] = None,
+    map_: MapOption = None,
+    skip_bad_rows: SkipOption = False,
+    set_: SetOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Train an adapter. Without a model named, the embedded demo model is trained."""
+    from gft_lite import terminal
+    from gft_lite.config import load_config, method_names, total_steps
+    from gft_lite.worker import train as train_run
+
+    # as JSON, which is YAML: a file or column may be called anything
+    overrides = [f"data.path={json.dumps(data)}"] if data else []
+    overrides += [f"data.columns={json.dumps(parse_map(map_))}"] if map_ else []
+    overrides += ["data.skip_bad_rows=true"] if skip_bad_rows else []
+    overrides += [f"reward={json.dumps({'file': str(reward_file)})}"] if reward_file else []
+    config = load_config(run, preset=preset, overrides=[*overrides, *(set_ or [])])
+    folder = out or next_run_folder(method_names(config))
+    with terminal.training_progress("training", total_steps(config)) as show:
+        result = train_run(config, folder, on_event=_tell(show))
+    _print_result(result, json_)
+
+
+def resume(
+    run_dir: Annotated[Path, typer.Argument(help="Folder of a stopped or killed run.")],
+    json_: JsonOption = False,
+) -> None:
+    """Continue a run from its last checkpoint, to the numbers it would have had."""
+    from gft_lite import terminal
+    from gft_lite.config import load_config, total_steps
+    from gft_lite.runs import RunDir
+    from gft_lite.worker import resume as resume_run
+
+    config = load_config(RunDir.open(run_dir).config_file)
+    with terminal.training_progress("training", total_steps(config)) as show:
+        result = resume_run(run_dir, on_event=_tell(show))
+    _print_result(result, json_)
+
+
+def presets(
+    name: Annotated[str | None, typer.Argument(help="Show this preset.")] = None,
+) -> None:
+    """List presets, or print one."""
+    from gft_lite.config import preset_names, preset_path
+
+    if name:
+        typer.echo(preset_path(name).read_text(encoding="utf-8").rstrip())
+        return
+    for each in preset_names():
+        first = preset_path(each).read_text(encoding="utf-8").splitlines()[0]
+        typer.echo(f"{each:<24} {first.lstrip('# ')}")
+
+
+def next_run_folder(method: str) -> Path:
+    """The first free runs/METHOD-N."""
+    n = 1
+    while (folder := Path("runs") / f"{method}-{n}").exists():
+        n += 1
+    return folder
+
+
+def _tell(show: Any) -> Any:
+    from gft_lite import terminal
+
+    def on_event(event: dict[str, Any]) -> None:
+        if event["type"] == "started":
+            if stage := event.get("stage"):
+                terminal.note(f"Stage {stage}:")
+            terminal.note_dropped(event["bad_rows"], event["bad_rows_dropped"])
+            left_out = event["examples_left_out"]
+            terminal.note(
+                f"{event['examples']} examples"
+                + (f" ({left_out} rows have nothing this method trains on)" if left_out else "")
+                + f", {event['trainable_parameters']:,} trainable parameters, "
+                f"{event['backend']} backend ({event['backend_reason']}), "
+                f"{event['dtype']} on {event['device']}"
+            )
+        else:
+            show(event)
+
+    return on_event
+
+
+def _print_result(result: Any, as_json: bool) -> None:
+    from gft_lite import terminal
+
+    if as_json:
+        terminal.print_json(
+            {
+                "run_dir": str(result.run_dir),
+                "adapter": str(result.adapter),
+                "state": result.state,
+                "steps": result.steps,
+                "seconds": result.seconds,
+                "metrics": result.metrics,
+            }
+        )
+        return
+    if result.state == "stopped":
+        typer.echo(f"Stopped at step {result.steps}; `gft-lite resume {result.run_dir}` continues.")
+    else:
+        typer.echo(f"Finished {result.steps} steps in {result.seconds:.0f} s.")
+    if target := result.metrics.get("target"):
+        line = f"Held-out accuracy {terminal.percent(target['greedy_accuracy'])} greedy"
+        if target["k"]:
+            line += f", {terminal.percent(target['mean_at_k'])} mean@{target['k']}"
+            line += f", {terminal.percent(target['pass_at_k'])} pass@{target['k']}"
+        typer.echo(line)
+    if kept := result.metrics.get("old_skill"):
+        typer.echo(f"Old skill {terminal.percent(kept['greedy_accuracy'])}")
+    if result.steps:
+        typer.echo(f"Adapter: {result.adapter}")
