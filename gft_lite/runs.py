@@ -20,6 +20,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,7 @@ from gft_lite.types import RunError
 
 State = Literal["created", "queued", "starting", "running", "finished", "stopped", "failed"]
 BUSY = ("starting", "running")  # states in which a process owns the run
+TO_WRITE = "make it writable (permissions, room on the disk), or copy it and resume the copy"
 
 
 class RunDir:
@@ -49,12 +51,13 @@ class RunDir:
         """Make a new run directory.
 
         Raises:
-            RunError: something is there already; nothing is overwritten.
+            RunError: something is there already, which is not overwritten, or no file can be made.
         """
         run = cls(path)
         claim_empty(run.path)
-        run.config_file.write_text(config_yaml, encoding="utf-8")
-        run.set_status("created")
+        with writing(run.path, "choose another --out"):
+            run.config_file.write_text(config_yaml, encoding="utf-8")
+            run.set_status("created")
         return run
 
     @classmethod
@@ -242,6 +245,15 @@ def write_atomic(path: Path, text: str) -> None:
     aside = path.with_name(path.name + ".tmp")
     aside.write_text(text, encoding="utf-8")
     aside.replace(path)
+
+
+@contextmanager
+def writing(folder: Path, todo: str = TO_WRITE) -> Iterator[None]:
+    """Write into a run directory; where the system forbids that, RunError says what `todo`."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written ({error.strerror}); {todo}") from None
 
 
 def claim_empty(path: Path) -> None:

@@ -26,7 +26,7 @@ from gft_lite.measure import measure
 from gft_lite.memory import forecast, shape_of
 from gft_lite.pipeline import check_stages, run_stages
 from gft_lite.prepare import Prepared, prepare
-from gft_lite.runs import BUSY, RunDir, State, alive, step_of
+from gft_lite.runs import BUSY, RunDir, State, alive, step_of, writing
 from gft_lite.types import InputError, ModelError, RunError
 
 Event = dict[str, Any]
@@ -87,12 +87,13 @@ def resume(
     """Continue a stopped or killed run from its last checkpoint, to the same numbers.
 
     Raises:
-        RunError: no run there, one that is still running, or one that is finished.
+        RunError: no run there, one that is still running, finished, or cannot be written.
     """
     run = RunDir.open(path)
     if run.status()["state"] == "finished":
         raise RunError(f"{path} is finished; nothing is left to do")
-    with locked(run.config_file):  # two may begin at once, and one of them has to see the other
+    # locked: two may begin at once, and one of them has to see the other
+    with writing(run.path), locked(run.config_file):
         status = run.status()
         if status["state"] in BUSY and alive(status):
             raise RunError(f"{path} is still running (process {status['pid']}); stop it first")
