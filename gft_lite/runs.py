@@ -264,16 +264,28 @@ def claim_empty(path: Path) -> None:
     """
     try:
         if path.is_dir() and any(path.iterdir()):
-            what = "a run" if (path / "config.yaml").exists() else "files"
+            what, more = _taken(path)
             raise RunError(
-                f"{path} already holds {what}; nothing was overwritten. Choose another --out, "
-                "or continue a run with `gft-lite resume`"
+                f"{path} already holds {what}; nothing was overwritten. Choose another --out{more}"
             )
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(
             f"{path}: the output folder cannot be made ({error.strerror}); choose another --out"
         ) from None
+
+
+def _taken(path: Path) -> tuple[str, str]:
+    """What a folder holds, and what else can be done than to choose another."""
+    run = RunDir(path)
+    if not run.config_file.exists():
+        return "files", ""
+    todo = f", or continue the run with `gft-lite resume {path}`"
+    if (status := run.status())["state"] != "failed":
+        return "a run", todo
+    reason = str(status.get("message", "")).split("\n")[0]
+    begin = ", delete the folder to begin again in it"
+    return f"a run, which failed ({reason})", f"{begin}{todo} and the settings it has"
 
 
 def list_runs(root: str | os.PathLike[str]) -> list[RunDir]:

@@ -123,6 +123,9 @@ def _create(
 
 def _checked(config: RunConfig, allow_custom_reward: bool) -> Prepared | None:
     """Checked inputs; None for a pipeline, whose stages are prepared again in their turn."""
+    from gft_lite.models.load import check_model
+
+    check_model(config.model)
     if config.stages:
         check_stages(config, allow_custom_reward=allow_custom_reward)
         return None
