@@ -19,7 +19,7 @@ from gft_lite.batching import TokenSequence, collate, micro_batches
 from gft_lite.fitting import generate_in_batches
 from gft_lite.models import Generated, Policy, Sampling
 from gft_lite.rewards import Scorer, target_of
-from gft_lite.significance import Interval, bootstrap, pass_at_k, powers_of_two
+from gft_lite.significance import Interval, mean_interval, pass_at_k, powers_of_two
 from gft_lite.types import ConfigError, DataError, Example, Score
 
 FULL_MARK = 1.0 - 1e-9
@@ -63,7 +63,8 @@ class Evaluation:
     """Results over n prompts; shares are in [0, 1]. Sampled figures are None where k was 0.
 
     samples: answers drawn a prompt, of which pass@k looks at k. pass_at: k' → pass@k' for every
-    power of two up to k. intervals: 95 % bootstrap intervals over prompts, by the figure's name.
+    power of two up to k. intervals: 95 % intervals over prompts (`mean_interval`), by the
+    figure's name.
     truncated, unparsed, timeouts: counts among the greedy answers; sampled_*: among the samples.
     """
 
@@ -175,7 +176,7 @@ def evaluate(
         pass_at_k=_mean(sampled["pass_at_k"]) if k else None,
         pass_at={j: _mean(sampled[f"pass_at_{j}"]) for j in (powers_of_two(k) if k else ())},
         intervals={
-            name: bootstrap(per_prompt, seed=seed)
+            name: mean_interval(per_prompt, seed=seed)
             for name, per_prompt in {
                 "greedy_accuracy": [float(a.correct) for a in answers],
                 "greedy_reward": [s.value for s in scores],
