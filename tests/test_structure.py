@@ -97,7 +97,6 @@ NEVER = {
 }
 
 LONGEST_FILE_LINES = 300
-LONGER_FOR_A_REASON: dict[str, str] = {}
 
 
 def sources() -> list[Path]:
@@ -178,14 +177,8 @@ def test_the_reader_of_imports_sees_all_of_them(tmp_path: Path) -> None:
 def test_files_are_short_and_say_what_they_are(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     lines = text.count("\n")
-    name = path.relative_to(PACKAGE).as_posix()
-    assert lines <= LONGEST_FILE_LINES or name in LONGER_FOR_A_REASON, f"{lines} lines"
+    assert lines <= LONGEST_FILE_LINES, f"{lines} lines"
     assert ast.get_docstring(ast.parse(text)), "no docstring"
-
-
-def test_no_reason_outlives_its_file() -> None:
-    for name in LONGER_FOR_A_REASON:
-        assert (PACKAGE / name).read_text(encoding="utf-8").count("\n") > LONGEST_FILE_LINES, name
 
 
 # --- what loads when ---
