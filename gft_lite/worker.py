@@ -112,7 +112,10 @@ def _create(
 ) -> tuple[RunDir, Iterator[Event]]:
     """A new run directory, and the events that training will be; input is checked first."""
     prepared = _checked(config, allow_custom_reward)
+    from gft_lite.models.load import check_model  # torch: what needs none is refused before
+
     try:
+        check_model(config.model)
         run = RunDir.create(out, config.to_yaml())
     except BaseException:
         if prepared:
@@ -123,9 +126,6 @@ def _create(
 
 def _checked(config: RunConfig, allow_custom_reward: bool) -> Prepared | None:
     """Checked inputs; None for a pipeline, whose stages are prepared again in their turn."""
-    from gft_lite.models.load import check_model
-
-    check_model(config.model)
     if config.stages:
         check_stages(config, allow_custom_reward=allow_custom_reward)
         return None
