@@ -20,6 +20,7 @@ from torch import Tensor
 from gft_lite.adapters import FIXED_PROMPTS, adapter_folder
 from gft_lite.config import ModelConfig
 from gft_lite.evaluation import Answered, Evaluation, evaluate
+from gft_lite.fitting import Fitting
 from gft_lite.models import Policy, Sampling, load_policy
 from gft_lite.models.check import check_adapter, check_template
 from gft_lite.models.identity import WEIGHTS, file_sha256, identity_of
@@ -129,7 +130,7 @@ def compare(
         scorer: decides what is correct; None where no answers are known.
         k: sampled answers a prompt, 0 for greedy only. With samples, rewards are means over them.
         max_new_tokens: longest answer in tokens.
-        batch: answers generated at once.
+        batch: answers generated at once; fewer where so many do not fit into memory.
         seed: of samples and bootstrap.
         fit: (examples, policy, answer tokens) → those whose prompt leaves room for an answer.
 
@@ -152,9 +153,10 @@ def compare(
     fixed = [policy.chat.prompt_ids(messages) for messages in asked]
     columns: list[Column] = []
     logits: list[Tensor] = []
-    how = {"max_new_tokens": min(max_new_tokens, policy.max_length // 2), "batch": batch}
+    longest = min(max_new_tokens, policy.max_length // 2)
     if fit:
-        examples = fit(tuple(examples), policy, how["max_new_tokens"])
+        examples = fit(tuple(examples), policy, longest)
+    how: dict[str, Any] = {"max_new_tokens": longest, "fitting": Fitting(batch)}
     everyone: list[tuple[str | None, Path | None]] = [(None, None)]
     everyone += zip(names, folders, strict=True)
     for name, folder in everyone:
@@ -162,7 +164,9 @@ def compare(
             logits.append(torch.cat([prompt_logits(policy, ids).flatten().cpu() for ids in fixed]))
             gap = (logits[-1] - logits[0]).abs()
             found = evaluate(policy, examples, scorer, k=k, seed=seed, **how) if scorer else None
-            texts = tuple(a.greedy for a in found.answers) if found else _say(policy, examples, how)
+            texts = (
+                tuple(a.greedy for a in found.answers) if found else _say(policy, examples, **how)
+            )
         columns.append(
             Column(
                 name=name or BASE,
@@ -185,11 +189,13 @@ def compare(
     )
 
 
-def _say(policy: Policy, examples: Sequence[Example], how: dict[str, int]) -> tuple[str, ...]:
+def _say(
+    policy: Policy, examples: Sequence[Example], max_new_tokens: int, fitting: Fitting
+) -> tuple[str, ...]:
     """Greedy answers alone."""
     policy.sample_mode()
     prompts = [policy.chat.prompt_ids(e.prompt) for e in examples]
-    found = policy.generate(prompts, Sampling(how["max_new_tokens"], 0.0), how["batch"])
+    found = fitting.generate(policy, prompts, Sampling(max_new_tokens, 0.0))
     return tuple(g.text for g in found)
 
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from gft_lite.batching import TokenSequence, collate, micro_batches
-from gft_lite.fitting import generate_in_batches
+from gft_lite.batching import TokenSequence, collate
+from gft_lite.fitting import TOKENS_AT_ONCE, Fitting, generate_in_batches, in_micro_batches
 from gft_lite.models import Generated, Policy, Sampling
 from gft_lite.rewards import Scorer, target_of
-from gft_lite.significance import Interval, bootstrap, pass_at_k, powers_of_two
+from gft_lite.significance import Interval, mean_interval, pass_at_k, powers_of_two
 from gft_lite.types import ConfigError, DataError, Example, Score
 
 FULL_MARK = 1.0 - 1e-9
@@ -63,7 +63,8 @@ class Evaluation:
     """Results over n prompts; shares are in [0, 1]. Sampled figures are None where k was 0.
 
     samples: answers drawn a prompt, of which pass@k looks at k. pass_at: k' → pass@k' for every
-    power of two up to k. intervals: 95 % bootstrap intervals over prompts, by the figure's name.
+    power of two up to k. intervals: 95 % intervals over prompts (`mean_interval`), by the
+    figure's name.
     truncated, unparsed, timeouts: counts among the greedy answers; sampled_*: among the samples.
     """
 
@@ -116,6 +117,7 @@ def evaluate(
     batch: int = 128,
     seed: int = 0,
     entropy: bool = False,
+    fitting: Fitting | None = None,
 ) -> Evaluation:
     """Answer every prompt greedily and a number of times sampled, and score the answers.
 
@@ -127,9 +129,10 @@ def evaluate(
         samples: answers drawn a prompt, k where it is None; more than k make pass@k surer.
         max_new_tokens: longest answer in tokens.
         temperature: of the samples.
-        batch: answers generated at once.
+        batch: answers generated at once; fewer where so many do not fit into memory.
         seed: of the samples and of the bootstrap.
         entropy: measure the policy's entropy too; costs one forward pass a prompt.
+        fitting: what was found to fit before, in place of `batch`.
 
     Raises:
         DataError: no examples.
@@ -138,21 +141,21 @@ def evaluate(
     if not examples:
         raise DataError("nothing to evaluate: the data holds no usable example")
     drawn_each = check_samples(k, samples)
+    fitting = fitting or Fitting(batch)
     policy.sample_mode()
     prompts = [policy.chat.prompt_ids(e.prompt) for e in examples]
     targets = [target_of(e) for e in examples]
-    greedy = generate_in_batches(policy, prompts, Sampling(max_new_tokens, temperature=0.0), batch)
+    greedy = fitting.generate(policy, prompts, Sampling(max_new_tokens, temperature=0.0))
     scores = scorer.score([(g.text, t) for g, t in zip(greedy, targets, strict=True)])
     drawn: list[Generated] = []
     marks: list[Score] = []
     if drawn_each:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            drawn = generate_in_batches(
+            drawn = fitting.generate(
                 policy,
                 [ids for ids in prompts for _ in range(drawn_each)],
                 Sampling(max_new_tokens, temperature=temperature),
-                batch,
             )
         marks = scorer.score([(g.text, targets[i // drawn_each]) for i, g in enumerate(drawn)])
     values = [mark.value for mark in marks]
@@ -175,7 +178,7 @@ def evaluate(
         pass_at_k=_mean(sampled["pass_at_k"]) if k else None,
         pass_at={j: _mean(sampled[f"pass_at_{j}"]) for j in (powers_of_two(k) if k else ())},
         intervals={
-            name: bootstrap(per_prompt, seed=seed)
+            name: mean_interval(per_prompt, seed=seed)
             for name, per_prompt in {
                 "greedy_accuracy": [float(a.correct) for a in answers],
                 "greedy_reward": [s.value for s in scores],
@@ -227,31 +230,41 @@ def base_answers(
 
 
 @torch.no_grad()
-def drift(policy: Policy, sequences: Sequence[TokenSequence], *, max_tokens: int = 16384) -> Drift:
+def drift(
+    policy: Policy, sequences: Sequence[TokenSequence], *, max_tokens: int = TOKENS_AT_ONCE
+) -> Drift:
     """Mean over base answers of Σ_t [log π_base − log π_θ] (method.md §2, "KL drift")."""
-    total, tokens = 0.0, 0
     policy.sample_mode()
-    for part in micro_batches(sequences, max_tokens):
+
+    def add(part: Sequence[TokenSequence], sums: list[float]) -> None:
         batch = collate(part, policy.tokenizer.pad_token_id)
         with policy.reference():
             base = policy.token_logps(batch).logps
-        total += float((base - policy.token_logps(batch).logps).double().sum())
-        tokens += int(batch.mask.sum())
+        sums[0] += float((base - policy.token_logps(batch).logps).double().sum())
+        sums[1] += int(batch.mask.sum())
+
+    total, tokens = in_micro_batches(sequences, _two_sums, add, max_tokens)
     return Drift(total / len(sequences), total / tokens, len(sequences))
 
 
 @torch.no_grad()
 def mean_entropy(
-    policy: Policy, sequences: Sequence[TokenSequence], *, max_tokens: int = 16384
+    policy: Policy, sequences: Sequence[TokenSequence], *, max_tokens: int = TOKENS_AT_ONCE
 ) -> float:
     """Entropy of the next-token distribution, averaged over response tokens, in nats."""
-    total, tokens = 0.0, 0
     policy.sample_mode()
-    for part in micro_batches(sequences, max_tokens):
+
+    def add(part: Sequence[TokenSequence], sums: list[float]) -> None:
         batch = collate(part, policy.tokenizer.pad_token_id)
-        total += float(policy.token_logps(batch).entropy.double().sum())
-        tokens += int(batch.mask.sum())
+        sums[0] += float(policy.token_logps(batch).entropy.double().sum())
+        sums[1] += int(batch.mask.sum())
+
+    total, tokens = in_micro_batches(sequences, _two_sums, add, max_tokens)
     return total / tokens
+
+
+def _two_sums() -> list[float]:
+    return [0.0, 0.0]
 
 
 def _sampled_figures(answers: Sequence[Answered], k: int, drawn: int) -> dict[str, list[float]]:

@@ -7,7 +7,8 @@ others than the large batch would have given, had it fitted (a batch shares its 
 just those of a run that began with the smaller one. Answers that are already drawn are kept where
 only the training fails.
 
-Sizes never grow again within a run, and checkpoints carry them into a resumed one.
+Sizes never grow again within a run, and checkpoints carry them into a resumed one. What measures,
+compares and distils goes on in the same way.
 """
 
 from __future__ import annotations
@@ -28,21 +29,30 @@ from gft_lite.types import ModelError, TrainingError
 
 Event = dict[str, Any]
 State = TypeVar("State")
+TOKENS_AT_ONCE = 16384  # where nothing is learned and no setting says how many
 SIGNS = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")
 
 log = logging.getLogger("gft_lite")
 
 
+def _fewer_answers(before: int, after: int) -> None:
+    log.warning("out of memory: sampling %d answers at once, not %d", after, before)
+
+
+def _fewer_tokens(before: int, after: int) -> None:
+    log.warning("out of memory: reading %d tokens at once, not %d", after, before)
+
+
 @dataclass
 class Fitting:
-    """The batch sizes of a run, and what happens where one of them was too large.
+    """The batch sizes of a run or a command, and what happens where one of them was too large.
 
-    tell: hears of every change, as an event without a step.
+    tell: hears of every change, as an event without a step; where there is none, the log does.
     """
 
     rollout_batch: int
-    micro_batch_tokens: int
-    tell: Callable[[Event], None]
+    micro_batch_tokens: int = TOKENS_AT_ONCE
+    tell: Callable[[Event], None] | None = None
 
     def generate(
         self, policy: Policy, prompts: Sequence[Sequence[int]], sampling: Sampling
@@ -55,7 +65,10 @@ class Fitting:
 
         def smaller(before: int, after: int) -> None:
             self.rollout_batch = after
-            self.tell(_event("rollout", "train.rollout_batch", before, after))
+            if self.tell:
+                self.tell(_event("rollout", "train.rollout_batch", before, after))
+            else:
+                _fewer_answers(before, after)
 
         return generate_in_batches(policy, prompts, sampling, self.rollout_batch, smaller)
 
@@ -65,31 +78,16 @@ class Fitting:
         start: Callable[[], State],
         each: Callable[[list[TokenSequence], State], None],
     ) -> State:
-        """Call `each` on every micro-batch, all over again from `start` where one does not fit.
+        """As the function of that name, in micro-batches that fit."""
 
-        Args:
-            sequences: what is split.
-            start: clears what an attempt before left, and returns what `each` adds to.
-            each: works on one micro-batch.
+        def smaller(before: int, after: int) -> None:
+            self.micro_batch_tokens = after
+            if self.tell:
+                self.tell(_event("training", "train.micro_batch_tokens", before, after))
+            else:
+                _fewer_tokens(before, after)
 
-        Raises:
-            TrainingError: a single sequence does not fit.
-        """
-        while True:
-            part: list[TokenSequence] = []
-            random = _random_state()
-            state = start()
-            try:
-                for part in micro_batches(sequences, self.micro_batch_tokens):
-                    each(part, state)
-                return state
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-            del state
-            start()  # what the attempt left goes before the cache is emptied
-            _free(random)
-            self._fewer_tokens(part)
+        return in_micro_batches(sequences, start, each, self.micro_batch_tokens, smaller)
 
     def sizes(self) -> dict[str, int]:
         """For a checkpoint."""
@@ -103,17 +101,50 @@ class Fitting:
         self.rollout_batch = sizes.get("rollout_batch", self.rollout_batch)
         self.micro_batch_tokens = sizes.get("micro_batch_tokens", self.micro_batch_tokens)
 
-    def _fewer_tokens(self, failed: Sequence[TokenSequence]) -> None:
-        longest = max(map(len, failed), default=0)
-        if len(failed) < 2:
+
+def in_micro_batches(
+    sequences: Sequence[TokenSequence],
+    start: Callable[[], State],
+    each: Callable[[list[TokenSequence], State], None],
+    tokens: int = TOKENS_AT_ONCE,
+    smaller: Callable[[int, int], None] = _fewer_tokens,
+) -> State:
+    """Call `each` on every micro-batch, all over again from `start` where one does not fit.
+
+    Args:
+        sequences: what is split.
+        start: clears what an attempt before left, and returns what `each` adds to.
+        each: works on one micro-batch.
+        tokens: most of them in a micro-batch, padding included.
+        smaller: hears of (tokens before, tokens now); the log, where nobody else does.
+
+    Raises:
+        TrainingError: a single sequence does not fit.
+    """
+    while True:
+        part: list[TokenSequence] = []
+        random = _random_state()
+        state = start()
+        try:
+            for part in micro_batches(sequences, tokens):
+                each(part, state)
+            return state
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        del state
+        start()  # what the attempt left goes before the cache is emptied
+        _free(random)
+        longest = max(map(len, part), default=0)
+        if len(part) < 2:
             raise TrainingError(
                 f"one sequence of {longest} tokens does not fit into memory, even alone; "
                 f"{_remedies('model.gradient_checkpointing=true')}"
             )
-        before = self.micro_batch_tokens
         # half of what was tried, which may be less than what was allowed
-        self.micro_batch_tokens = max(longest, min(before, len(failed) * longest) // 2)
-        self.tell(_event("training", "train.micro_batch_tokens", before, self.micro_batch_tokens))
+        after = max(longest, min(tokens, len(part) * longest) // 2)
+        smaller(tokens, after)
+        tokens = after
 
 
 def generate_in_batches(
@@ -121,13 +152,13 @@ def generate_in_batches(
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
     batch: int,
-    smaller: Callable[[int, int], None] | None = None,
+    smaller: Callable[[int, int], None] = _fewer_answers,
 ) -> list[Generated]:
     """`policy.generate`, with half the batch wherever it does not fit.
 
     Args:
         policy, prompts, sampling, batch: see `Policy.generate`.
-        smaller: hears of (batch before, batch now); without it, the log does.
+        smaller: hears of (batch before, batch now); the log, where nobody else does.
 
     Raises:
         TrainingError: not even one answer fits.
@@ -147,10 +178,7 @@ def generate_in_batches(
                 f"one answer of up to {longest} tokens, prompt included, does not fit into memory; "
                 f"{_remedies()}"
             )
-        if smaller:
-            smaller(size, size // 2)
-        else:
-            log.warning("out of memory: sampling %d answers at once, not %d", size // 2, size)
+        smaller(size, size // 2)
         size //= 2
 
 
@@ -198,8 +226,9 @@ def _event(phase: str, setting: str, before: int, after: int) -> Event:
 def _remedies(*more: str) -> str:
     changes = ", ".join(f"--set {change}" for change in ("model.load_in_4bit=true", *more))
     return (
-        f"lower group.max_new_tokens or data.max_prompt_tokens, try {changes}, or take a smaller "
-        "model (`gft-lite estimate --gpu-gib N` says which)"
+        f"lower group.max_new_tokens or data.max_prompt_tokens, try {changes} (of `eval` and "
+        "`compare`: --max-new-tokens, --load-in-4bit), or take a smaller model (`gft-lite estimate "
+        "--gpu-gib N` says which)"
     )
 
 

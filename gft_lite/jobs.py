@@ -24,7 +24,7 @@ from gft_lite.config import EMBEDDED_MODEL, RunConfig, load_config
 from gft_lite.data.hub import HUB_NAME
 from gft_lite.locks import locked
 from gft_lite.rewards import REWARDS, read_spec
-from gft_lite.runs import BUSY, RunDir
+from gft_lite.runs import BUSY, RunDir, writing
 from gft_lite.types import ConfigError, RunError
 from gft_lite.workspace import Workspace
 
@@ -75,14 +75,15 @@ class Jobs:
         """Queue a run that ended early; it continues from its last checkpoint.
 
         Raises:
-            RunError: it is waiting, running or finished.
+            RunError: it is waiting, running or finished, or cannot be written.
         """
         with self._alone():
             job = self.job(name)
             if job.state not in RESUMABLE:
                 raise RunError(f"{name} is {job.state}; only a run that ended early can continue")
             check_harmless(load_config(job.run.config_file), self.workspace)
-            job.run.set_status("queued", since=time.time(), **_reached(job))
+            with writing(job.run.path):
+                job.run.set_status("queued", since=time.time(), **_reached(job))
         self.advance()
 
     def stop(self, name: str) -> None:

@@ -11,16 +11,15 @@ from collections.abc import Sequence
 
 import torch
 
-from gft_lite.batching import TokenSequence, collate, micro_batches
+from gft_lite.batching import TokenSequence, collate
+from gft_lite.fitting import TOKENS_AT_ONCE, in_micro_batches
 from gft_lite.models import Policy
 from gft_lite.types import Example, Response
-
-MICRO_BATCH_TOKENS = 16384
 
 
 @torch.no_grad()
 def mean_logps(
-    policy: Policy, example: Example, texts: Sequence[str], max_tokens: int = MICRO_BATCH_TOKENS
+    policy: Policy, example: Example, texts: Sequence[str], max_tokens: int = TOKENS_AT_ONCE
 ) -> list[float]:
     """Nats a token of each response, −inf where it does not fit into the model's window."""
     policy.sample_mode()
@@ -31,14 +30,18 @@ def mean_logps(
         for place, response in enumerate(ids)
         if len(prompt) + len(response) <= policy.max_length
     ]
-    found = [float("-inf")] * len(texts)
-    for part in micro_batches(sequences, max_tokens):
+
+    def nothing() -> list[float]:
+        return [float("-inf")] * len(texts)
+
+    def add(part: Sequence[TokenSequence], found: list[float]) -> None:
         batch = collate(part, policy.tokenizer.pad_token_id).to(policy.device)
         logps = policy.token_logps(batch).logps  # (B, T), zero outside the mask
         means = logps.double().sum(dim=1) / batch.mask.sum(dim=1)  # (B,)
         for sequence, mean in zip(part, means.tolist(), strict=True):
             found[sequence.key[1]] = mean
-    return found
+
+    return in_micro_batches(sequences, nothing, add, max_tokens)
 
 
 def likeliest(
@@ -46,7 +49,7 @@ def likeliest(
     example: Example,
     texts: Sequence[str],
     keep: int,
-    max_tokens: int = MICRO_BATCH_TOKENS,
+    max_tokens: int = TOKENS_AT_ONCE,
 ) -> list[str]:
     """The `keep` responses that fit best, best first; ties keep their order."""
     if len(texts) <= keep:

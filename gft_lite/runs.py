@@ -20,6 +20,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,7 @@ from gft_lite.types import RunError
 
 State = Literal["created", "queued", "starting", "running", "finished", "stopped", "failed"]
 BUSY = ("starting", "running")  # states in which a process owns the run
+TO_WRITE = "make it writable (permissions, room on the disk), or copy it and resume the copy"
 
 
 class RunDir:
@@ -49,12 +51,13 @@ class RunDir:
         """Make a new run directory.
 
         Raises:
-            RunError: something is there already; nothing is overwritten.
+            RunError: something is there already, which is not overwritten, or no file can be made.
         """
         run = cls(path)
         claim_empty(run.path)
-        run.config_file.write_text(config_yaml, encoding="utf-8")
-        run.set_status("created")
+        with writing(run.path, "choose another --out"):
+            run.config_file.write_text(config_yaml, encoding="utf-8")
+            run.set_status("created")
         return run
 
     @classmethod
@@ -244,6 +247,15 @@ def write_atomic(path: Path, text: str) -> None:
     aside.replace(path)
 
 
+@contextmanager
+def writing(folder: Path, todo: str = TO_WRITE) -> Iterator[None]:
+    """Write into a run directory; where the system forbids that, RunError says what `todo`."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written ({error.strerror}); {todo}") from None
+
+
 def claim_empty(path: Path) -> None:
     """Make an output folder, or take an empty one.
 
@@ -252,16 +264,28 @@ def claim_empty(path: Path) -> None:
     """
     try:
         if path.is_dir() and any(path.iterdir()):
-            what = "a run" if (path / "config.yaml").exists() else "files"
+            what, more = _taken(path)
             raise RunError(
-                f"{path} already holds {what}; nothing was overwritten. Choose another --out, "
-                "or continue a run with `gft-lite resume`"
+                f"{path} already holds {what}; nothing was overwritten. Choose another --out{more}"
             )
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(
             f"{path}: the output folder cannot be made ({error.strerror}); choose another --out"
         ) from None
+
+
+def _taken(path: Path) -> tuple[str, str]:
+    """What a folder holds, and what else can be done than to choose another."""
+    run = RunDir(path)
+    if not run.config_file.exists():
+        return "files", ""
+    todo = f", or continue the run with `gft-lite resume {path}`"
+    if (status := run.status())["state"] != "failed":
+        return "a run", todo
+    reason = str(status.get("message", "")).split("\n")[0]
+    begin = ", delete the folder to begin again in it"
+    return f"a run, which failed ({reason})", f"{begin}{todo} and the settings it has"
 
 
 def list_runs(root: str | os.PathLike[str]) -> list[RunDir]:

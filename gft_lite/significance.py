@@ -1,4 +1,4 @@
-"""How sure a figure is: pass@k, bootstrap intervals, tests of paired differences. Pure functions.
+"""How sure a figure is: pass@k, intervals, tests of paired differences. Pure functions.
 
 Prompts are the unit everywhere: they are what a held-out file is a sample of. Samples of one prompt
 are averaged first, so that eight answers to one question do not count as eight questions.
@@ -16,7 +16,8 @@ from torch import Tensor
 
 RESAMPLES = 2000
 CHUNK_ELEMENTS = 2**22  # resampled values alive at once
-# two-sided 95 % quantiles of Student's t, by number of values
+Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
+# and of Student's t, by number of values
 T_95 = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 
 
@@ -76,6 +77,28 @@ def t_interval(values: Sequence[float]) -> float | None:
     return T_95[len(values)] * stdev(values) / sqrt(len(values))
 
 
+def mean_interval(values: Sequence[float], *, seed: int = 0) -> Interval:
+    """Of a mean over prompts: `wilson` where every value is 0 or 1, else `bootstrap`.
+
+    Resamples of equal values are all the same: the bootstrap would be sure of 3 right out of 3.
+    """
+    if _marks(values):
+        return wilson(sum(value == 1 for value in values), len(values))
+    return bootstrap(values, seed=seed)
+
+
+def wilson(right: int, n: int) -> Interval:
+    """Score interval of a share p = right/n: (p + z²/2n ± z·√(p(1−p)/n + z²/4n²)) / (1 + z²/n).
+
+    E. B. Wilson, J. Am. Stat. Assoc. 22 (1927), 209–212.
+    """
+    p, z2 = right / n, Z_95**2
+    middle, half = p + z2 / (2 * n), Z_95 * sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    low, high = ((middle + side) / (1 + z2 / n) for side in (-half, half))
+    # at its ends, what rounding would only come near to
+    return Interval(low if right else 0.0, high if right < n else 1.0)
+
+
 def bootstrap(values: Sequence[float], *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
     """Percentile interval of the mean, from seeded resamples of the prompts."""
     return _percentiles(_resampled_means(values, seed, resamples))
@@ -86,7 +109,9 @@ def paired_bootstrap(
 ) -> PairedMean:
     """Mean of b − a. The p-value is twice the smaller share of resampled means on one side of 0.
 
-    It is never below 2/(resamples + 1), the least that so many resamples can show.
+    It is never below 2/(resamples + 1), the least that so many resamples can show. Where all
+    prompts differ alike, resamples have no width; of right and wrong (1 and 0), the interval is
+    then that of `newcombe`.
 
     Raises:
         ValueError: not as many values on both sides.
@@ -96,7 +121,29 @@ def paired_bootstrap(
     below = int((means <= 0).sum())
     above = int((means >= 0).sum())
     p_value = min(1.0, 2 * (min(below, above) + 1) / (resamples + 1))
-    return PairedMean(sum(differences) / len(differences), _percentiles(means), p_value)
+    around = _percentiles(means)
+    if len(set(differences)) == 1 and _marks(a) and _marks(b):
+        around = newcombe(mcnemar([x == 1 for x in a], [y == 1 for y in b]))
+    return PairedMean(sum(differences) / len(differences), around, p_value)
+
+
+def newcombe(counts: PairedCounts) -> Interval:
+    """Interval of the share that b solves minus the share that a solves, on the same prompts.
+
+    Both shares' Wilson intervals, their distances squared and added, less what the correlation φ of
+    the pairs takes away: method 10 of R. G. Newcombe, Statist. Med. 17 (1998), 2635–2650.
+    """
+    n = counts.both + counts.only_a + counts.only_b + counts.neither
+    right_a, right_b = counts.both + counts.only_a, counts.both + counts.only_b
+    a, b = wilson(right_a, n), wilson(right_b, n)
+    p_a, p_b = right_a / n, right_b / n
+    together = counts.both * counts.neither - counts.only_a * counts.only_b
+    margins = right_a * (n - right_a) * right_b * (n - right_b)
+    corrected = max(together - n / 2, 0.0) if together > 0 else together
+    phi = corrected / sqrt(margins) if margins else 0.0
+    below = _apart(p_b - b.low, a.high - p_a, phi)
+    above = _apart(b.high - p_b, p_a - a.low, phi)
+    return Interval(p_b - p_a - below, p_b - p_a + above)
 
 
 def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> PairedCounts:
@@ -114,6 +161,15 @@ def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> PairedCounts:
     m = only_a + only_b
     tail = sum(comb(m, i) for i in range(min(only_a, only_b) + 1))
     return PairedCounts(both, only_a, only_b, len(pairs) - both - m, min(1.0, 2 * tail / 2**m))
+
+
+def _marks(values: Sequence[float]) -> bool:
+    """Whether they say right or wrong and nothing in between."""
+    return all(value in (0, 1) for value in values)
+
+
+def _apart(x: float, y: float, correlation: float) -> float:
+    return sqrt(max(0.0, x * x - 2 * correlation * x * y + y * y))
 
 
 def _resampled_means(values: Sequence[float], seed: int, resamples: int) -> Tensor:

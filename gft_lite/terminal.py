@@ -100,7 +100,7 @@ def counting(what: str = "rows") -> Iterator[Callable[[int, int | None], None]]:
 
 def step_line(event: Mapping[str, Any]) -> str:
     """The few figures of a step that fit behind a bar."""
-    parts = [f"loss {event['loss']:+.3f}"]
+    parts = [f"loss {event['loss']:+z.3f}"]
     for name, key in (("expert", "reward_expert"), ("self", "reward_self")):
         if key in event:
             parts.append(f"{name} reward {event[key]:.2f}")

@@ -1,8 +1,8 @@
 """The only place that trains. `python -m gft_lite.worker RUN_DIR` trains the run of that directory;
 `train` and `train_iter` do the same from Python.
 
-Whatever goes wrong is caught here, at the border: the sentence goes into status.json, the traceback
-into log.txt.
+Whatever goes wrong is caught at the border (`guard`): the sentence goes into status.json, the
+traceback into log.txt.
 """
 
 from __future__ import annotations
@@ -10,26 +10,24 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import signal
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cache
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from gft_lite.config import RunConfig, load_config
+from gft_lite.guard import fail, guarded, move_to, stop_on_signal
+from gft_lite.limits import within_limits
 from gft_lite.locks import locked
 from gft_lite.measure import measure
 from gft_lite.memory import forecast, shape_of
 from gft_lite.pipeline import check_stages, run_stages
-from gft_lite.prepare import Kept, Prepared, prepare, short_enough
-from gft_lite.runs import BUSY, RunDir, State, alive, step_of
-from gft_lite.types import Example, GftError, InputError, ModelError, RunError
+from gft_lite.prepare import Prepared, prepare
+from gft_lite.runs import BUSY, RunDir, State, alive, step_of, writing
+from gft_lite.types import InputError, ModelError, RunError
 
 Event = dict[str, Any]
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "unsloth")
@@ -77,7 +75,7 @@ def train_iter(
     config: RunConfig, out: str | os.PathLike[str], *, allow_custom_reward: bool = True
 ) -> Iterator[Event]:
     """The same, as an iterator of events for notebooks; the last one has type "finished"."""
-    yield from _guarded(*_create(config, out, allow_custom_reward))
+    yield from guarded(*_create(config, out, allow_custom_reward))
 
 
 def resume(
@@ -89,21 +87,22 @@ def resume(
     """Continue a stopped or killed run from its last checkpoint, to the same numbers.
 
     Raises:
-        RunError: no run there, one that is still running, or one that is finished.
+        RunError: no run there, one that is still running, finished, or cannot be written.
     """
     run = RunDir.open(path)
     if run.status()["state"] == "finished":
         raise RunError(f"{path} is finished; nothing is left to do")
-    with locked(run.config_file):  # two may begin at once, and one of them has to see the other
+    # locked: two may begin at once, and one of them has to see the other
+    with writing(run.path), locked(run.config_file):
         status = run.status()
         if status["state"] in BUSY and alive(status):
             raise RunError(f"{path} is still running (process {status['pid']}); stop it first")
-        _move_to(run, "starting")
+        move_to(run, "starting")
     try:
         config = load_config(run.config_file)
         prepared = _checked(config, allow_custom_reward)
     except Exception as error:
-        _fail(run, error)
+        fail(run, error)
         raise
     return _finish(run, _events(run, config, prepared, allow_custom_reward), on_event)
 
@@ -113,7 +112,10 @@ def _create(
 ) -> tuple[RunDir, Iterator[Event]]:
     """A new run directory, and the events that training will be; input is checked first."""
     prepared = _checked(config, allow_custom_reward)
+    from gft_lite.models.load import check_model  # torch: what needs none is refused before
+
     try:
+        check_model(config.model)
         run = RunDir.create(out, config.to_yaml())
     except BaseException:
         if prepared:
@@ -134,7 +136,7 @@ def _events(
     run: RunDir, config: RunConfig, prepared: Prepared | None, allow_custom_reward: bool
 ) -> Iterator[Event]:
     def train_stage(stage: RunDir, its: RunConfig) -> Iterator[Event]:
-        return _guarded(
+        return guarded(
             stage, _run(stage, its, prepare(its, allow_custom_reward=allow_custom_reward))
         )
 
@@ -153,7 +155,7 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
     run.forget_after(begin if checkpoints else -1)
     run.stop_file.unlink(missing_ok=True)  # a wish to the run that was
     run.set_status("running", step=begin, steps=config.train.steps)
-    with prepared.scorer as scorer, _stop_on_signal(run):
+    with prepared.scorer as scorer, stop_on_signal(run):
         check_card(config)
         policy = load_policy(
             config.model,
@@ -161,7 +163,7 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
             seed=config.train.seed,
             max_length=config.data.max_prompt_tokens + config.group.max_new_tokens,
         )
-        prepared = _within_limits(config, prepared, policy)
+        prepared = within_limits(config, prepared, policy)
         yield _emit(run, _started(config, prepared, policy, resumed=bool(checkpoints)))
 
         from gft_lite.trainer import Trainer
@@ -240,47 +242,6 @@ def _forecast(config: RunConfig, policy: Any) -> dict[str, Any] | None:
     return forecast(config, shape, device=policy.device.type).to_dict()
 
 
-def _within_limits(config: RunConfig, prepared: Prepared, policy: Any) -> Prepared:
-    """The same with short enough prompts only: a longer one is refused or dropped, never cut.
-
-    Raises:
-        DataError: prompts too long.
-        ModelError: prompt and response together can be longer than the model reads.
-    """
-
-    @cache
-    def tokens(example: Example) -> int:
-        return len(policy.chat.prompt_ids(example.prompt))
-
-    def within(examples: Sequence[Example], path: str | None) -> Kept:
-        return short_enough(
-            examples,
-            tokens,
-            config.data.max_prompt_tokens,
-            str(path),
-            todo="raise data.max_prompt_tokens",
-            skip_bad_rows=config.data.skip_bad_rows,
-        )
-
-    training = within(prepared.examples, config.data.path)
-    target = within(prepared.eval_examples, config.data.eval_path)
-    retention = within(prepared.retention_examples, config.data.retention_path)
-    parts = (training, target, retention)
-    longest = max(tokens(e) for part in parts for e in part.examples) + config.group.max_new_tokens
-    if longest > policy.max_length:
-        raise ModelError(
-            f"prompt and response can reach {longest} tokens, but {policy.name} reads "
-            f"{policy.max_length}; lower group.max_new_tokens or data.max_prompt_tokens"
-        )
-    return replace(
-        prepared,
-        examples=training.examples,
-        eval_examples=target.examples,
-        retention_examples=retention.examples,
-        dropped=(*prepared.dropped, *(row for part in parts for row in part.dropped)),
-    )
-
-
 def _emit(run: RunDir, event: Event) -> Event:
     run.append(event)
     return event
@@ -290,7 +251,7 @@ def _finish(
     run: RunDir, events: Iterator[Event], on_event: Callable[[Event], None] | None
 ) -> RunResult:
     last: Event = {}
-    for last in _guarded(run, events):
+    for last in guarded(run, events):
         if on_event:
             on_event(last)
     return RunResult(
@@ -301,54 +262,6 @@ def _finish(
         seconds=last["seconds"],
         metrics=last["metrics"],
     )
-
-
-def _guarded(run: RunDir, events: Iterator[Event]) -> Iterator[Event]:
-    """Record whatever breaks, then let it go on."""
-    try:
-        yield from events
-    except (KeyboardInterrupt, GeneratorExit):
-        if run.status()["state"] == "running":
-            _move_to(run, "stopped", message="interrupted; `gft-lite resume` continues")
-        raise
-    except Exception as error:
-        _fail(run, error)
-        raise
-
-
-def _fail(run: RunDir, error: Exception) -> None:
-    with run.log_file.open("a", encoding="utf-8") as log:
-        log.write("".join(traceback.format_exception(error)))
-    message = str(error) if isinstance(error, GftError) else f"{type(error).__name__}: {error}"
-    run.append({"type": "failed", "message": message})
-    _move_to(run, "failed", message=message)
-
-
-def _move_to(run: RunDir, state: State, **fields: Any) -> None:
-    reached = {key: value for key, value in run.status().items() if key in ("step", "steps")}
-    run.set_status(state, **reached, **fields)
-
-
-@contextmanager
-def _stop_on_signal(run: RunDir) -> Iterator[None]:
-    """SIGTERM and the first Ctrl-C end the run after the current step; the second one at once."""
-    try:
-        before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-        def handler(number: int, frame: Any) -> None:
-            run.request_stop()
-            signal.signal(signal.SIGINT, before[signal.SIGINT])
-
-        for s in before:
-            signal.signal(s, handler)
-    except ValueError:  # not the main thread: signals belong to someone else
-        yield
-        return
-    try:
-        yield
-    finally:
-        for s, old in before.items():
-            signal.signal(s, old)
 
 
 def _version(name: str) -> str | None:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from gft_lite.config import load_config
 from gft_lite.data import FORMATS, check_file, load_examples, report_json, report_text
+from gft_lite.data.hub import is_hub_name
+from gft_lite.prepare import prepare
 from gft_lite.types import DataError, Example, Message
 
 CORPUS = Path(__file__).parent / "data_corpus"
@@ -475,20 +478,58 @@ def test_report(tmp_path: Path) -> None:
     assert check_file(path).tokens is None
 
 
-def test_hub_rows_come_through_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The network is replaced, the rest is ours: `owner/name:config` and the split go through."""
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The network is replaced, the rest is ours; what is asked of it."""
     import types
 
     asked: list[object] = []
 
     def load_dataset(name: str, config: str | None, split: str) -> list[dict[str, str]]:
         asked.append((name, config, split))
-        return [{"question": ASK, "answer": "2 #### 2"}]
+        return [{"question": f"{ASK} ({split})", "answer": "2 #### 2"}]
 
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
+    return asked
+
+
+def test_hub_rows_come_through_datasets(hub: list[object]) -> None:
     loaded = load_examples("no-such-owner/sums:main", split="test")
-    assert asked == [("no-such-owner/sums", "main", "test")]
+    assert hub == [("no-such-owner/sums", "main", "test")]
     assert (loaded.recognised.kind, loaded.examples[0].answer) == ("hub", "2")
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("no-such-owner/sums", (None, "train")),
+        ("no-such-owner/sums:main:test", ("main", "test")),
+        ("no-such-owner/sums::test", (None, "test")),
+    ],
+)
+def test_a_hub_name_may_carry_its_split(
+    hub: list[object], name: str, asked: tuple[str | None, str]
+) -> None:
+    load_examples(name)
+    assert hub == [("no-such-owner/sums", *asked)]
+
+
+@pytest.mark.parametrize("name", ["a/b:", "a/b::", "a/b:c:", "a/b:c:d:e", "a:b/c"])
+def test_what_is_no_hub_name(name: str) -> None:
+    assert not is_hub_name(name)
+
+
+def test_a_run_trains_on_one_split_of_a_hub_set_and_measures_on_another(hub: list[object]) -> None:
+    config = load_config(
+        overrides=[
+            "data.path=no-such-owner/sums:main",
+            "data.eval_path=no-such-owner/sums:main:test",
+        ]
+    )
+    prepared = prepare(config)
+    prepared.scorer.close()
+    asked = [prepared.examples[0].question, prepared.eval_examples[0].question]
+    assert asked == [f"{ASK} (train)", f"{ASK} (test)"]
 
 
 def test_hub_offline_says_what_to_do() -> None:

@@ -20,12 +20,16 @@ from gft_lite.forgetting import probe
 from gft_lite.models import Policy, load_policy
 from gft_lite.rewards import Scorer, build_scorer
 from gft_lite.significance import (
+    PairedCounts,
     bootstrap,
     mcnemar,
+    mean_interval,
+    newcombe,
     paired_bootstrap,
     pass_at_k,
     powers_of_two,
     t_interval,
+    wilson,
 )
 from gft_lite.types import ConfigError, DataError, Example
 
@@ -118,6 +122,44 @@ def test_bootstrap_of_two_prompts_by_hand() -> None:
     assert bootstrap([0.5, 0.5]) == bootstrap([0.5] * 7)
 
 
+def test_wilson_by_hand() -> None:
+    """z² = 3.8415. 0 of 10: (0.19207 ± 0.19207)/1.38415, which is 0 to 0.2775. 3 of 4:
+    (0.75 + 0.48018 ± 1.96·√(0.046875 + 0.060023))/1.96036, which is 0.3006 to 0.9544."""
+    none, some = wilson(0, 10), wilson(3, 4)
+    assert (none.low, none.high) == (0.0, pytest.approx(0.27753, abs=1e-5))
+    assert (some.low, some.high) == pytest.approx((0.30064, 0.95441), abs=1e-5)
+    every = wilson(10, 10)
+    assert (every.low, every.high) == (pytest.approx(1 - none.high), 1.0)
+
+
+def test_a_share_that_all_prompts_agree_on_is_not_sure() -> None:
+    assert mean_interval([1.0] * 3) == wilson(3, 3) and wilson(3, 3).low < 0.5
+    assert mean_interval([1.0, 0.0, 1.0]) == wilson(2, 3)
+    graded = [0.1, 0.4, 0.9, 0.2]
+    assert mean_interval(graded, seed=1) == bootstrap(graded, seed=1)
+
+
+def test_newcombe_by_hand() -> None:
+    """2 of 21 (Wilson 0.02652 to 0.28914) against 8 of 21 (0.20751 to 0.59121), one of them both.
+
+    both·neither − only_a·only_b = 1·12 − 1·7 = 5, less than n/2, so φ = 0: −0.28571 less
+    √(0.06872² + 0.21026²) = 0.22121, plus √(0.19390² + 0.17344²) = 0.26016."""
+    found = newcombe(PairedCounts(both=1, only_a=7, only_b=1, neither=12, p_value=1.0))
+    assert (found.low, found.high) == pytest.approx((-0.50692, -0.02556), abs=1e-5)
+
+
+def test_newcombe_agrees_with_the_r_package_contingencytables() -> None:
+    """Newcombe_square_and_add_CI_paired_2x2(cavo_2012), as that package's own test has it."""
+    found = newcombe(PairedCounts(both=59, only_a=16, only_b=6, neither=80, p_value=1.0))
+    assert (found.low, found.high) == pytest.approx((-0.1186, -0.0046), abs=5e-5)
+
+
+def test_newcombe_of_the_same_answers() -> None:
+    """5 of 10, the same ones: φ = (5·5 − 5)/25 = 0.8, and 0.26341·√(2 − 1.6) = 0.16660."""
+    found = newcombe(PairedCounts(both=5, only_a=0, only_b=0, neither=5, p_value=1.0))
+    assert (found.low, found.high) == pytest.approx((-0.16660, 0.16660), abs=1e-5)
+
+
 def test_bootstrap_is_seeded() -> None:
     values = [0.1, 0.4, 0.9, 0.2]
     assert bootstrap(values, seed=1) == bootstrap(values, seed=1)
@@ -136,11 +178,16 @@ def test_paired_bootstrap_against_all_resamples() -> None:
 
 
 def test_paired_bootstrap_of_a_sure_difference() -> None:
+    """Nine of nine is not every prompt there is: the Wilson interval of none ends at 0.29915, and
+    1 − √2·0.29915 = 0.57694."""
     tested = paired_bootstrap([0.0] * 9, [1.0] * 9)
-    assert (tested.interval.low, tested.interval.high) == (1.0, 1.0)
+    assert (tested.interval.low, tested.interval.high) == (pytest.approx(0.57694, abs=1e-5), 1.0)
     assert tested.p_value == pytest.approx(2 / 2001)
-    same = paired_bootstrap([0.3, 0.7], [0.3, 0.7])
+    same = paired_bootstrap([1.0, 0.0], [1.0, 0.0])
     assert (same.difference, same.p_value) == (0.0, 1.0)
+    assert same.interval.low < 0 < same.interval.high
+    graded = paired_bootstrap([0.3, 0.7], [0.3, 0.7])
+    assert (graded.interval.low, graded.interval.high) == (0.0, 0.0)
 
 
 # --- on the embedded model ---

@@ -12,14 +12,21 @@ import torch
 from test_trainer import gradient_of_a_step, make_trainer
 
 from gft_lite import worker
+from gft_lite.assets import resolve
 from gft_lite.batching import TokenBatch
+from gft_lite.compare import compare
 from gft_lite.config import LoraConfig, ModelConfig, RunConfig
+from gft_lite.data import load_examples
+from gft_lite.distill.local import local_teacher
 from gft_lite.dry_step import longest_sequences, wanted
+from gft_lite.evaluation import base_answers, drift, evaluate
 from gft_lite.fitting import Fitting, generate_in_batches, is_out_of_memory
+from gft_lite.likelihood import mean_logps
 from gft_lite.models import Generated, Policy, Sampling, load_policy
 from gft_lite.prepare import prepare
+from gft_lite.rewards import build_scorer
 from gft_lite.runs import RunDir
-from gft_lite.types import TrainingError
+from gft_lite.types import Example, Message, TrainingError
 
 MakeConfig = Callable[..., RunConfig]
 
@@ -196,3 +203,74 @@ def test_evaluation_goes_on_in_smaller_batches(caplog: pytest.LogCaptureFixture)
     found = generate_in_batches(SmallDevice(policy, answers=2), prompts, greedy, batch=64)
     assert found == policy.generate(prompts, greedy, 2)
     assert "sampling 2 answers at once, not 5" in caplog.text
+
+
+def test_what_measures_goes_on_in_smaller_batches(caplog: pytest.LogCaptureFixture) -> None:
+    """Greedy answers, samples, entropy and drift; the size that was found holds for the samples."""
+    policy = tiny_policy()
+    examples = load_examples(resolve("embedded:target_test"), limit=5).examples
+    how: dict[str, Any] = {"k": 2, "max_new_tokens": 12, "entropy": True}
+    with build_scorer("math") as scorer:
+        wanted_figures = evaluate(policy, examples, scorer, batch=2, **how)
+        small = SmallDevice(policy, tokens=100, answers=2)
+        found = evaluate(small, examples, scorer, batch=64, **how)
+    assert found.answers == wanted_figures.answers
+    said = [record.getMessage() for record in caplog.records]
+    assert [line for line in said if "answers" in line] == [
+        "out of memory: sampling 2 answers at once, not 5"
+    ]
+    assert any("tokens at once, not 16384" in line for line in said)
+    entropies = [
+        f.readiness and f.readiness.entropy_nats_per_token for f in (found, wanted_figures)
+    ]
+    assert entropies[0] == pytest.approx(entropies[1], abs=1e-5) and entropies[0]
+    with torch.no_grad():
+        for p in policy.parameters():
+            p.add_(0.02)
+    answers = base_answers(policy, examples, max_new_tokens=12, batch=8)
+    moved, as_wanted = drift(small, answers), drift(policy, answers)
+    assert moved.nats_per_token == pytest.approx(as_wanted.nats_per_token, rel=1e-4)
+    assert as_wanted.nats_per_token > 0
+
+
+def test_comparing_goes_on_in_smaller_batches(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    examples = load_examples(resolve("embedded:target_test"), limit=3).examples
+
+    def texts() -> tuple[str, ...]:
+        return (
+            compare(ModelConfig(name="tiny"), [], examples, None, max_new_tokens=8, batch=64)
+            .columns[0]
+            .texts
+        )
+
+    wanted_texts = texts()
+    monkeypatch.setattr(
+        "gft_lite.compare.load_policy", lambda *a, **o: SmallDevice(load_policy(*a, **o), answers=1)
+    )
+    assert texts() == wanted_texts
+    assert "sampling 1 answers at once, not 3" in caplog.text
+
+
+def test_a_teacher_here_goes_on_in_smaller_batches(caplog: pytest.LogCaptureFixture) -> None:
+    """The second call begins with what the first one found."""
+    policy = tiny_policy()
+    prompts = [(Message("user", f"What is {i} + 4?"),) for i in range(5)]
+    sampling = Sampling(6)
+    ask = local_teacher(SmallDevice(policy, answers=2), sampling, seed=3)
+    wanted_answers = local_teacher(policy, sampling, batch=2, seed=3)
+    assert [ask(prompts), ask(prompts[:3])] == [
+        wanted_answers(prompts),
+        wanted_answers(prompts[:3]),
+    ]
+    assert caplog.text.count("out of memory") == 1
+
+
+def test_responses_are_ranked_in_smaller_batches(caplog: pytest.LogCaptureFixture) -> None:
+    policy = tiny_policy()
+    example = Example((Message("user", "What is 3 + 4?"),))
+    texts = ["7", "3 + 4 = 7\n#### 7", "I do not know.", "twelve"]
+    found = mean_logps(SmallDevice(policy, tokens=90), example, texts)
+    assert found == pytest.approx(mean_logps(policy, example, texts), abs=1e-5)
+    assert "tokens at once, not 16384" in caplog.text

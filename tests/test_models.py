@@ -4,6 +4,8 @@ Runs on the plain backend; `pytest --backend unsloth tests/test_models.py` runs 
 in a process of its own (test_unsloth.py does so).
 """
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from gft_lite.assets import MODEL_DIR
 from gft_lite.batching import TokenBatch, TokenSequence, collate
 from gft_lite.config import LoraConfig, ModelConfig
 from gft_lite.data import load_examples
 from gft_lite.models import Policy, Sampling, load_policy
+from gft_lite.models.check import INDEX
+from gft_lite.models.load import check_model
 from gft_lite.models.logps import chunked_logps
 from gft_lite.types import Message, ModelError, Response
 
+WHOLE = "model.safetensors"
 ASK = (
     Message("user", "Ben has 3 coins and finds 4 more coins. How many coins does Ben have now?"),
 )
@@ -223,6 +229,33 @@ def test_bad_model_and_adapter_folders(tmp_path: Path, policy: Policy, tiny: Mod
     weights.rename(tmp_path / "a" / "adapter_model.bin")
     with pytest.raises(ModelError, match="pickled"):
         load_policy(held(tiny, adapter=str(tmp_path / "a")), None)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "sentence"),
+    [
+        (lambda f: (f / "config.json").write_text("{"), r"config\.json is not valid JSON"),
+        (lambda f: (f / WHOLE).write_bytes((f / WHOLE).read_bytes()[:-9]), "is truncated or no"),
+        (lambda f: (f / WHOLE).write_text("<html>"), "is truncated or no safetensors file"),
+        (lambda f: (f / WHOLE).unlink(), r"has no \*\.safetensors$"),
+        (lambda f: (f / WHOLE).rename(f / "pytorch_model.bin"), r"its pickled \*\.bin is refused"),
+        (
+            lambda f: (f / INDEX).write_text('{"weight_map": {"a": "model-1-of-2.safetensors"}}'),
+            r"lacks model-1-of-2\.safetensors; copy or download it again",
+        ),
+        (lambda f: [p.unlink() for p in f.glob("*token*")], r"has no tokenizer; copy tokenizer\."),
+    ],
+    ids="config truncated page none pickled shard tokenizer".split(),
+)
+def test_a_broken_model_folder_is_refused_by_its_files(
+    tmp_path: Path, break_it: Callable[[Path], object], sentence: str
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(MODEL_DIR, folder)
+    check_model(ModelConfig(name=str(folder)))
+    break_it(folder)
+    with pytest.raises(ModelError, match=sentence):
+        check_model(ModelConfig(name=str(folder)))
 
 
 def test_adapter_of_another_base_is_refused_with_both_names(

@@ -17,13 +17,16 @@ import pytest
 import yaml
 
 from gft_lite.demo import LEAD
+from gft_lite.export.card import _metrics
 from gft_lite.report import write_methods_report, write_run_report
 from gft_lite.report.charts import LABEL_GAP, Line, line_chart, spread
+from gft_lite.report.comparison import comparison_table
 from gft_lite.report.findings import margin, methods_headline
 from gft_lite.report.numbers import downsample, duration, figure, percent, power, ticks
 from gft_lite.report.record import read_record
 from gft_lite.report.warnings import warnings
 from gft_lite.runs import RunDir
+from gft_lite.terminal import step_line
 from gft_lite.types import RunError
 
 EVIL = "<script>alert('x')</script><img src=//evil.example/a onerror=a()>"
@@ -659,6 +662,16 @@ def test_figures_in_words() -> None:
         "2\u00a0h 3\u00a0min",
     ]
     assert percent(0.525) == "52.5\u00a0%"
+
+
+def test_nothing_is_written_as_minus_zero() -> None:
+    """KL is measured: where nothing moved, rounding makes it a hair less than 0."""
+    assert figure(-0.0) == "0"
+    row = {"method": "gft", "kl_nats_per_token": -0.0004}
+    said = comparison_table([row, {**row, "kl_nats_per_token": -0.0006}], 8)
+    assert "-0.001" in said and ">0.000<" in said and "-0.000" not in said
+    assert step_line({"loss": -0.0004}) == "loss +0.000"
+    assert "answers: 0.0000 nats" in _metrics({"drift": {"kl_nats_per_token": -4e-5}})
 
 
 def test_labels_at_line_ends_do_not_overlap() -> None:

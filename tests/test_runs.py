@@ -1,13 +1,17 @@
 """The run directory: taken or refused, written in whole lines, read while others write."""
 
 import json
+import os
+import subprocess
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gft_lite import worker
 from gft_lite.runs import RunDir, claim_empty, list_runs, step_of, write_atomic
 from gft_lite.types import RunError
 
@@ -15,6 +19,26 @@ from gft_lite.types import RunError
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
     return RunDir.create(tmp_path / "run", "train: {steps: 3}\n")
+
+
+@pytest.fixture
+def locked_up() -> Iterator[Callable[[Path], None]]:
+    """Forbids writing a folder or file, to root as well."""
+    done: list[Path] = []
+
+    def forbid(path: Path) -> None:
+        done.append(path)
+        if os.geteuid():
+            path.chmod(0o500)
+        elif subprocess.run(["chattr", "+i", path], capture_output=True).returncode:
+            pytest.skip("nothing forbids root to write here")
+
+    yield forbid
+    for path in done:
+        if os.geteuid():
+            path.chmod(0o700)
+        else:
+            subprocess.run(["chattr", "-i", path], capture_output=True)
 
 
 # --- taking a folder ---
@@ -52,6 +76,32 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
         with pytest.raises(RunError, match=r"cannot be made \(.+\); choose another --out"):
             claim_empty(path)
     assert (tmp_path / "file").read_text() == "x"
+
+
+def test_an_empty_folder_that_cannot_be_written(
+    tmp_path: Path, locked_up: Callable[[Path], None]
+) -> None:
+    (tmp_path / "run").mkdir()
+    locked_up(tmp_path / "run")
+    with pytest.raises(RunError, match=r"run cannot be written \(.+\); choose another --out"):
+        RunDir.create(tmp_path / "run", "")
+
+
+def test_resume_where_nothing_can_be_written(
+    run: RunDir, locked_up: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    locked_up(run.path)
+    assert worker.main([str(run.path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {run.path} cannot be written (") and said.count("\n") == 1
+    assert "make it writable (permissions, room on the disk), or copy it" in said
+
+
+def test_resume_where_a_file_of_the_run_cannot_be_written(run: RunDir) -> None:
+    run.status_file.with_name("status.json.tmp").mkdir()  # in the way, for root as well
+    with pytest.raises(RunError, match=r"run cannot be written \(Is a directory\); make it"):
+        worker.resume(run.path)
+    assert run.status()["state"] == "created"
 
 
 def test_open_refuses_what_is_no_run(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from gft_lite.optimizer import learning_rate
 from gft_lite.prepare import prepare
 from gft_lite.runs import RunDir
 from gft_lite.trainer import Trainer
-from gft_lite.types import RunError
+from gft_lite.types import InputError, ModelError, RunError
 from gft_lite.worker import resume, train, train_iter
 
 MakeConfig = Callable[..., RunConfig]
@@ -242,14 +242,32 @@ def test_4bit_run_trains_on_cpu(small_config: MakeConfig, tmp_path: Path) -> Non
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_failures_are_recorded(small_config: MakeConfig, tmp_path: Path) -> None:
-    config = small_config("model.name=" + str(tmp_path))
-    with pytest.raises(Exception, match="not a model folder"):
-        train(config, tmp_path / "run" / "x")
+def test_failures_are_recorded_and_told_to_whoever_tries_again(
+    small_config: MakeConfig, tmp_path: Path
+) -> None:
+    config = small_config("data.max_prompt_tokens=8")  # counted once the tokenizer is there
+    for _ in range(2):
+        with pytest.raises(InputError) as caught:
+            train(config, tmp_path / "run" / "x")
+    said = str(caught.value)
+    assert "already holds a run, which failed (embedded:target_train, row 1: the prompt has" in said
+    assert "Choose another --out, delete the folder to begin again in it, or continue" in said
+    assert said.count("\n") == 0
     run = RunDir(tmp_path / "run" / "x")
     assert run.status()["state"] == "failed"
-    assert "not a model folder" in run.status()["message"]
+    assert "the limit is 8; raise data.max_prompt_tokens" in run.status()["message"]
     assert "Traceback" in run.log_file.read_text()
+
+
+@pytest.mark.parametrize("stages", [(), ("stages=[sft, gft]",)], ids=["run", "pipeline"])
+def test_a_model_that_cannot_load_takes_no_folder(
+    small_config: MakeConfig, tmp_path: Path, stages: tuple[str, ...]
+) -> None:
+    """The same command, with the same folder, works once the model is mended."""
+    config = small_config(f"model.name={tmp_path}", *stages)
+    with pytest.raises(ModelError, match="not a model folder"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_learning_rate_shapes(small_config: MakeConfig) -> None:

@@ -136,7 +136,7 @@ def _show(name: str, data: str, found: Evaluation) -> None:
         )
         typer.echo(
             f"For a next stage of RL: {terminal.percent(ready.mixed_reward_share)} of prompts have "
-            f"answers of different reward, pass@{found.k} is {100 * ready.headroom:.1f} points "
+            f"answers of different reward, pass@{found.k} is {100 * ready.headroom:z.1f} points "
             f"above mean@{found.k}, entropy {ready.entropy_nats_per_token or 0:.3f} nats per token."
         )
 
@@ -151,7 +151,7 @@ def _show_forgetting(forgot: Forgetting) -> None:
             f"({forgot.before.n} prompts, McNemar p = {forgot.paired.p_value:.2g})."
         )
     typer.echo(
-        f"Drift on the base's own answers: {forgot.drift.nats_per_token:.4f} nats per token."
+        f"Drift on the base's own answers: {forgot.drift.nats_per_token:z.4f} nats per token."
     )
 
 

@@ -60,7 +60,7 @@ class DataConfig(Section):
     columns: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """Canonical field → column of the file, where recognition needs help."""
     split: str = "train"
-    """Split of a hub data set."""
+    """Split of a hub data set or a folder; a hub name may say its own (openai/gsm8k:main:test)."""
     limit: int | None = Field(None, ge=1)
     """Use only the first so many rows."""
     skip_bad_rows: bool = False

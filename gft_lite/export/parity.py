@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from gft_lite.batching import TokenSequence, collate, micro_batches
+from gft_lite.batching import TokenSequence, collate
+from gft_lite.fitting import generate_in_batches, in_micro_batches
 from gft_lite.models import Policy, Sampling
 from gft_lite.types import GftError, Message
 
@@ -59,7 +60,7 @@ def trace(
     """Ask a policy greedily and keep what it did."""
     prompts = tuple(policy.chat.prompt_ids(tuple(messages)) for messages in asked)
     policy.sample_mode()
-    found = policy.generate(prompts, Sampling(max_new_tokens, temperature=0.0), batch)
+    found = generate_in_batches(policy, prompts, Sampling(max_new_tokens, temperature=0.0), batch)
     answers = tuple(g.token_ids for g in found)
     return Trace(prompts, answers, logps_of(policy, prompts, answers))
 
@@ -77,12 +78,14 @@ def logps_of(
         TokenSequence(p, a, key=(i, 0))
         for i, (p, a) in enumerate(zip(prompts, answers, strict=True))
     ]
-    found: dict[int, tuple[float, ...]] = {}
-    for part in micro_batches(sequences, max_tokens):
+
+    def add(part: Sequence[TokenSequence], found: dict[int, tuple[float, ...]]) -> None:
         batch = collate(part, policy.tokenizer.pad_token_id)
         rows = policy.token_logps(batch).logps.double().cpu().tolist()
         for s, row in zip(part, rows, strict=True):
             found[s.key[0]] = tuple(row[: len(s.response_ids)])
+
+    found = in_micro_batches(sequences, dict[int, tuple[float, ...]], add, max_tokens)
     return tuple(found[i] for i in range(len(sequences)))
 
 

@@ -1,4 +1,5 @@
-"""Whether an adapter folder can be used, and whether it belongs to a base: all before weights load.
+"""Whether a folder holds a model, whether another holds an adapter, and whether they belong
+together: all before weights load.
 
 An adapter written by gft-lite has a record beside it (`gft_lite.json`) with hashes of its base, its
 chat template and its own weights: then the hashes decide, so a base that moved to another folder
@@ -21,6 +22,37 @@ from gft_lite.models.identity import (
     template_sha256,
 )
 from gft_lite.types import ModelError
+
+INDEX = "model.safetensors.index.json"  # of weights in several files
+TOKENIZER = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")
+
+
+def check_base(folder: Path) -> None:
+    """Refuse a model folder that is not whole; reads the headers of its weights only.
+
+    Raises:
+        ModelError: what is missing or broken.
+    """
+    read_json(folder / "config.json")
+    files = sorted(folder.glob("*.safetensors"))
+    if (folder / INDEX).is_file():
+        listed = read_json(folder / INDEX).get("weight_map", {})
+        files = [folder / name for name in sorted(set(listed.values()))]
+    if not files:
+        pickled = any(folder.glob("*.bin"))
+        raise ModelError(
+            f"model.name: {folder} has no *.safetensors"
+            + ("; its pickled *.bin is refused, since loading it runs code" * pickled)
+        )
+    for file in files:
+        if not file.is_file():
+            raise ModelError(f"model.name: {folder} lacks {file.name}; copy or download it again")
+        _names_in(file)
+    if not any(found for pattern in TOKENIZER for found in folder.glob(pattern)):
+        raise ModelError(
+            f"model.name: {folder} has no tokenizer; copy tokenizer.json and "
+            "tokenizer_config.json of the model into it"
+        )
 
 
 def check_adapter(
@@ -88,8 +120,6 @@ def check_weights(folder: Path) -> None:
     Raises:
         ModelError: what is wrong with the file.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = folder / WEIGHTS
     if not path.is_file():
         pickled = any((folder / name).is_file() for name in ("adapter_model.bin", "adapter.pt"))
@@ -97,14 +127,7 @@ def check_weights(folder: Path) -> None:
             f"{folder} has no {WEIGHTS}"
             + ("; its pickled adapter_model.bin is refused, since loading it runs code" * pickled)
         )
-    try:
-        with safe_open(path, "pt") as file:
-            names = list(file.keys())
-    except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"{path} is truncated or no safetensors file ({error}); copy or download it again"
-        ) from None
-    if not any("lora_" in name for name in names):
+    if not any("lora_" in name for name in _names_in(path)):
         raise ModelError(f"{path} holds no LoRA weights; only LoRA adapters can be used")
 
 
@@ -143,6 +166,19 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ModelError(f"{path} is not a JSON object")
     return found
+
+
+def _names_in(path: Path) -> list[str]:
+    """Names of the tensors in a file of weights, whose length is checked as well."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return list(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{path} is truncated or no safetensors file ({error}); copy or download it again"
+        ) from None
 
 
 def _wrong_base(folder: Path, trained_on: str, base: str) -> str:

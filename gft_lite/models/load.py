@@ -13,7 +13,7 @@ from gft_lite.assets import MODEL_DIR
 from gft_lite.config import EMBEDDED_MODEL, LoraConfig, ModelConfig
 from gft_lite.models.backend import choose_backend
 from gft_lite.models.base import Policy
-from gft_lite.models.check import check_adapter, check_template
+from gft_lite.models.check import check_adapter, check_base, check_template
 from gft_lite.models.policy import LoraPolicy
 from gft_lite.types import ModelError
 
@@ -42,6 +42,19 @@ def source_of(name: str) -> str:
             "`tiny` is the embedded demo model"
         )
     return name
+
+
+def check_model(config: ModelConfig) -> None:
+    """Refuse a model or an adapter that cannot be loaded, as far as its files show; cheap.
+
+    Raises:
+        ModelError: no model, no whole one, no adapter, or one of another base.
+    """
+    source = source_of(config.name)
+    if Path(source).is_dir():
+        check_base(Path(source))
+    if config.adapter:
+        check_adapter(Path(config.adapter), config.name, source, config.revision)
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
@@ -95,9 +108,8 @@ def load_policy(
         start()
     else:
         from gft_lite.models.hf import load
+    check_model(config)
     source = source_of(config.name)
-    if config.adapter:
-        check_adapter(Path(config.adapter), config.name, source, config.revision)
     tokenizer = load_tokenizer(config)
     if config.adapter:
         check_template(Path(config.adapter), tokenizer, config.name)

@@ -109,4 +109,4 @@ def _interval(row: Row) -> str:
 
 
 def _three_decimals(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "–" if value is None else f"{value:z.3f}"

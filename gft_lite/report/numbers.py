@@ -102,7 +102,7 @@ def figure(value: float | None) -> str:
         return MISSING
     if value and (abs(value) < 1e-3 or abs(value) >= 1e6):
         return power(value)
-    plain = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    plain = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:z.3g}"
     return plain.replace("-", "−")
 
 

@@ -43,7 +43,7 @@ def _cells(stage: Record) -> list[str]:
         percent(number(last, "target.mean_at_k")),
         percent(number(last, "target.pass_at_k")),
         percent(number(last, "old_skill.greedy_accuracy")),
-        MISSING if moved is None else f"{moved:.3f}",
+        MISSING if moved is None else f"{moved:z.3f}",
         f"{total(stage.steps, 'trained_tokens'):,.0f}",
         duration(stage.seconds),
     ]

@@ -171,7 +171,7 @@ def _table(columns: Sequence[Column]) -> str:
 
 
 def _minus(value: float) -> str:
-    return f"{value:.4f}".replace("-", "−")
+    return f"{value:z.4f}".replace("-", "−")
 
 
 def _share(i: int, found: Mapping[str, Any], name: str) -> str:

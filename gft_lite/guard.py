@@ -1,0 +1,64 @@
+"""How a run ends before its last step: what breaks it is recorded, a signal stops it."""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gft_lite.runs import RunDir, State
+from gft_lite.types import GftError
+
+Event = dict[str, Any]
+
+
+def guarded(run: RunDir, events: Iterator[Event]) -> Iterator[Event]:
+    """Record whatever breaks, then let it go on."""
+    try:
+        yield from events
+    except (KeyboardInterrupt, GeneratorExit):
+        if run.status()["state"] == "running":
+            move_to(run, "stopped", message="interrupted; `gft-lite resume` continues")
+        raise
+    except Exception as error:
+        fail(run, error)
+        raise
+
+
+def fail(run: RunDir, error: Exception) -> None:
+    """Record what broke the run: its sentence in the status, its traceback in the log."""
+    with run.log_file.open("a", encoding="utf-8") as log:
+        log.write("".join(traceback.format_exception(error)))
+    message = str(error) if isinstance(error, GftError) else f"{type(error).__name__}: {error}"
+    run.append({"type": "failed", "message": message})
+    move_to(run, "failed", message=message)
+
+
+def move_to(run: RunDir, state: State, **fields: Any) -> None:
+    """Another state, at the same step."""
+    reached = {key: value for key, value in run.status().items() if key in ("step", "steps")}
+    run.set_status(state, **reached, **fields)
+
+
+@contextmanager
+def stop_on_signal(run: RunDir) -> Iterator[None]:
+    """SIGTERM and the first Ctrl-C end the run after the current step; the second one at once."""
+    try:
+        before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+        def handler(number: int, frame: Any) -> None:
+            run.request_stop()
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
+
+        for s in before:
+            signal.signal(s, handler)
+    except ValueError:  # not the main thread: signals belong to someone else
+        yield
+        return
+    try:
+        yield
+    finally:
+        for s, old in before.items():
+            signal.signal(s, old)
