@@ -18,7 +18,6 @@ from variants import METHODS, VARIANTS  # noqa: E402
 
 from gft_lite.assets import resolve  # noqa: E402
 
-
 TARGET, OLD_SKILL = "embedded:target_test", "embedded:old_skill_test"
 
 
