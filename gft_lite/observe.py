@@ -4,7 +4,7 @@ groups. Tensors come in during the step; the one transfer to the CPU happens in 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gft_lite.batching import TokenBatch, TokenSequence
 from gft_lite.groups import BuiltGroups
-from gft_lite.types import SOURCES, Group
+from gft_lite.types import SOURCES, Group, Source
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class StepObserver:
         return found
 
 
-def token_figures(traces: Sequence[TokenTrace], tau: float) -> dict[str, float]:
+def token_figures(traces: Sequence[TokenTrace], tau: Callable[[Source], float]) -> dict[str, float]:
     """Entropy, KL and rectified fraction (mean of 1[π < τ]) by source and by sign of advantage.
 
     Over trained tokens: responses with advantage 0 are not run through the model. Keys are absent
@@ -93,7 +93,8 @@ def token_figures(traces: Sequence[TokenTrace], tau: float) -> dict[str, float]:
     slices["_positive"] = [t for t in traces if t.sequence.advantage > 0]
     slices["_negative"] = [t for t in traces if t.sequence.advantage < 0]
     for name, chosen in slices.items():
-        _put(out, f"rectified_fraction{name}", (float(p < tau) for t in chosen for p in t.probs))
+        below = (float(p < tau(t.sequence.source)) for t in chosen for p in t.probs)
+        _put(out, f"rectified_fraction{name}", below)
     return out
 
 

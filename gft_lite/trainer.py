@@ -136,7 +136,7 @@ class Trainer:
             "steps": self.config.train.steps,
             "loss": observer.loss(),
             **group_figures(built.groups),
-            **token_figures(traces, self.method.tau(self.config.method)),
+            **token_figures(traces, lambda s: self.method.tau(self.config.method, s)),
             **update,
             **rollout_figures(built),
             "learning_rate": rate,

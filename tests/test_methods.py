@@ -141,6 +141,11 @@ def literal_gft(t: Token, kl_coef: float = 0.05) -> float:
     return -t.a * coefficient / t.p + kl_coef * literal_k3(t)
 
 
+def literal_gft_demonstrations(t: Token) -> float:
+    """Own tokens in full: only a demonstration's coefficient is rectified."""
+    return -t.a / t.p if t.own else literal_gft(t, kl_coef=0.0)
+
+
 def literal_luffy(t: Token) -> float:
     """f = p/(p + γ): f' = γ/(p + γ)²."""
     return -t.a / t.old if t.own else -t.a * 0.1 / (t.p + 0.1) ** 2
@@ -176,6 +181,10 @@ LITERAL: dict[str, tuple[object, Callable[[Token], float]]] = {
     "gft without advantages": (
         GftMethod(tau=0.3, group_advantages=False),
         lambda t: literal_gft(t, kl_coef=0.0),
+    ),
+    "gft on demonstrations": (
+        GftMethod(tau=0.3, rectify="demonstrations"),
+        literal_gft_demonstrations,
     ),
     "gft": (GftMethod(tau=0.3, kl_coef=0.05), literal_gft),
 }
@@ -315,6 +324,25 @@ def test_tau_above_one_and_unit_advantage_is_dft() -> None:
 def test_tau_zero_is_gft_without_rectification() -> None:
     advantages = torch.tensor([1.5, -0.5, 0.0, -1.0], dtype=torch.float64)
     _same(lambda x: gft_loss(x, advantages, 0.0), lambda x: -advantages[:, None] * x)
+
+
+def test_rectified_own_tokens_feel_a_constant_advantage() -> None:
+    """Without DCR the mean gradient of own tokens at equal advantage b is b·∇Σπ = 0. With it, it is
+    b·∇[Σ_{π ≥ τ} π + Σ_{π < τ} π²/2]: probability moves between likely and unlikely tokens."""
+    logits = torch.tensor([2.0, 1.5, 0.0, -0.5, -1.0], dtype=torch.float64, requires_grad=True)
+    probs, tau, b = logits.softmax(-1), 0.1, -0.7
+    assert (probs < tau).tolist() == [False, False, True, True, True]
+
+    def mean_gradient(threshold: float) -> torch.Tensor:
+        losses = gft_loss(probs.log(), torch.full((5,), b, dtype=torch.float64), threshold)
+        mean = (probs.detach() * losses).sum()
+        return -torch.autograd.grad(mean, logits, retain_graph=True)[0]
+
+    assert mean_gradient(0.0).abs().max() < 1e-15
+    likely = torch.where(probs < tau, probs**2 / 2, probs).sum()
+    (wanted,) = torch.autograd.grad(b * likely, logits, retain_graph=True)
+    assert torch.allclose(mean_gradient(tau), wanted, rtol=1e-12, atol=0)
+    assert wanted[:2].max() < 0 < wanted[2:].min()  # b < 0: the likely lose to the unlikely
 
 
 def test_zero_advantage_has_no_loss_and_no_gradient() -> None:

@@ -72,6 +72,16 @@ ABLATIONS = (
     Variant("no-dcr", "w/o DCR", "gft", GFT_RATE, ("method.tau=0",), seeds=THREE),
 )
 
+# is it DCR on the model's own answers that lets GFT run away? (page, "Why")
+OWN_UNRECTIFIED = ("method.rectify=demonstrations",)
+RECTIFY = (
+    Variant("gft-demos-only", "DCR on demonstrations only", "gft", (5e-4, 1e-3), OWN_UNRECTIFIED,
+            seeds=THREE),
+    Variant("no-mix-demos-only", "… and no mix", "gft", GFT_RATE,
+            (*OWN_UNRECTIFIED, *group(1, 0, 7))),
+    Variant("sft-gft-demos-only", "SFT → the same", "gft", GFT_RATE, OWN_UNRECTIFIED, start="sft"),
+)  # fmt: skip
+
 # four responses a group, demonstrations : self answers
 COMPOSITIONS = (
     Variant("mix-4-0", "4 : 0", "gft", GFT_RATE, group(1, 3, 0)),
@@ -147,6 +157,7 @@ VARIANTS = {
     for v in (
         *METHODS,
         *ABLATIONS,
+        *RECTIFY,
         *WRONG_EXPERTS,
         *FEW_DEMONSTRATIONS,
         *PIPELINES,

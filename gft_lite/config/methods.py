@@ -145,6 +145,8 @@ class GftMethod(MethodSection):
     name: Literal["gft"] = "gft"
     tau: float = Field(0.1, ge=0)
     """Tokens below this probability are weighted by their probability (eq. 5); 0 is off."""
+    rectify: Literal["all", "demonstrations"] = "all"
+    """Whose tokens: those of every response, as in the paper, or not the model's own."""
     kl_coef: float = Field(0.0, ge=0)
     """Weight of the k3 KL to the reference policy; 0 is off, as in the paper."""
     group_advantages: bool = True

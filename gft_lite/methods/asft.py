@@ -22,4 +22,4 @@ def _loss(config: AsftMethod, inputs: LossInputs) -> Tensor:
     return asft_loss(inputs.logps, inputs.ref_kl, config.kl_coef)
 
 
-ASFT = Method(loss=_loss, tau=lambda config: ALL_TOKENS, needs_ref_kl=True)
+ASFT = Method(loss=_loss, tau=lambda config, source: ALL_TOKENS, needs_ref_kl=True)

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from gft_lite.types import Source
+
 
 @dataclass(frozen=True)
 class LossInputs:
@@ -41,7 +43,8 @@ class Method:
     also says what it trains on.
 
     loss: (config, inputs) → per-token loss, shape of `inputs.logps`.
-    tau: probability below which a token's weight is rectified: 0 none, above 1 all (for the log).
+    tau: (config, source) → probability below which a token's weight is rectified: 0 none, above 1
+        all (for the log).
     needs_reference: the loss reads `ref_logps` (and is then not zero where the advantage is).
     needs_ref_kl: the loss reads `ref_kl`.
     needs_old: the loss reads `old_logps`.
@@ -49,7 +52,7 @@ class Method:
     """
 
     loss: Callable[[Any, LossInputs], Tensor]
-    tau: Callable[[Any], float] = lambda config: 0.0
+    tau: Callable[[Any, Source], float] = lambda config, source: 0.0
     needs_reference: Callable[[Any], bool] = _never
     needs_ref_kl: bool = False
     needs_old: bool = False

@@ -16,5 +16,5 @@ ALL_TOKENS = 2.0  # above every probability
 
 DFT = Method(
     loss=lambda config, inputs: dft_loss(inputs.logps),
-    tau=lambda config: ALL_TOKENS,
+    tau=lambda config, source: ALL_TOKENS,
 )

@@ -5,6 +5,7 @@
 Deviation from the paper's public code, numbered:
 1. At π = τ the coefficient is 1, as the paper writes; the code keeps 1 only for π > τ.
 2. An optional k3 KL to the reference policy, off by default.
+3. An option to leave the model's own tokens unrectified, off by default (docs/decisions/0012).
 """
 
 from __future__ import annotations
@@ -15,21 +16,22 @@ from torch import Tensor
 from gft_lite.config import GftMethod
 from gft_lite.methods.base import LossInputs, Method, per_token
 from gft_lite.methods.kl import k3
+from gft_lite.types import Source
 
 
-def rectified_coefficient(logps: Tensor, tau: float) -> Tensor:
+def rectified_coefficient(logps: Tensor, tau: float | Tensor) -> Tensor:
     """C(π) of eq. 5, same shape as `logps`; no gradient flows through it."""
     probs = logps.detach().exp()
     return torch.where(probs < tau, probs, torch.ones_like(probs))
 
 
-def gft_loss(logps: Tensor, advantages: Tensor, tau: float) -> Tensor:
+def gft_loss(logps: Tensor, advantages: Tensor, tau: float | Tensor) -> Tensor:
     """−A·C(π)·log π, per token (eq. 21).
 
     Args:
         logps: (B, T) log-probabilities of response tokens, nats.
         advantages: (B,) or (B, T), dimensionless.
-        tau: probability threshold of eq. 5.
+        tau: probability threshold of eq. 5, one for all or one a token.
 
     Returns:
         (B, T) loss, not reduced.
@@ -37,8 +39,15 @@ def gft_loss(logps: Tensor, advantages: Tensor, tau: float) -> Tensor:
     return -per_token(advantages, logps) * rectified_coefficient(logps, tau) * logps
 
 
+def _tau(config: GftMethod, source: Source) -> float:
+    return 0.0 if config.rectify == "demonstrations" and source == "self" else config.tau
+
+
 def _loss(config: GftMethod, inputs: LossInputs) -> Tensor:
-    loss = gft_loss(inputs.logps, inputs.advantages, config.tau)
+    tau: float | Tensor = config.tau
+    if inputs.own is not None:
+        tau = torch.where(inputs.own, _tau(config, "self"), _tau(config, "expert"))
+    loss = gft_loss(inputs.logps, inputs.advantages, tau)
     if config.kl_coef and inputs.ref_logps is not None:
         loss = loss + config.kl_coef * k3(inputs.logps, inputs.ref_logps)
     return loss
@@ -46,6 +55,6 @@ def _loss(config: GftMethod, inputs: LossInputs) -> Tensor:
 
 GFT = Method(
     loss=_loss,
-    tau=lambda config: config.tau,
+    tau=_tau,
     needs_reference=lambda config: config.kl_coef > 0,
 )
