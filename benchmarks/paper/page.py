@@ -26,6 +26,7 @@ from variants import (
     METHODS,
     PASS_AT,
     PIPELINES,
+    RECTIFY,
     SHORTCUT,
     TAUS,
     VARIANTS,
@@ -99,6 +100,10 @@ def tables(book: Book) -> dict[str, str]:
     return {
         "methods": method_table(book, METHODS),
         "ablation": method_table(book, (VARIANTS["sft-mix"], *ABLATIONS, gft)),
+        "rectify": method_table(
+            book,
+            (gft, RECTIFY[0], VARIANTS["gft-no-mix"], RECTIFY[1], VARIANTS["sft-gft"], RECTIFY[2]),
+        ),
         "composition": method_table(book, COMPOSITIONS),
         "tau": tau_table(book),
         "pipelines": method_table(
@@ -201,7 +206,7 @@ def cost_table(book: Book) -> str:
         + " | old skill then kept |",
         "|---|" + "---|" * (len(goals) + 1),
     ]  # fmt: skip
-    for name in (*(v.name for v in METHODS), "sft-long", "dft-long", "gft-long"):
+    for name in (*(v.name for v in METHODS), "sft-long", "dft-long"):
         rows = [r for r in book.of(name) if r["seed"] == 0]
         if not rows:
             continue

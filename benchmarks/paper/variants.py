@@ -106,7 +106,6 @@ PIPELINES = (
 LONG = (
     Variant("sft-long", "SFT, 800 steps", "sft", (3e-4,), steps=800),
     Variant("dft-long", "DFT, 800 steps", "dft", (3e-4,), steps=800),
-    Variant("gft-long", "GFT, 300 steps", "gft", (3e-4,), steps=300),
 )
 
 FEW_DEMONSTRATIONS = tuple(
