@@ -143,7 +143,8 @@ def _running_wild(record: Record) -> str:
         return ""
     return (
         f"Entropy rose from {before:.2f} to {after:.2f} nats per token while answers hit the "
-        "length limit: the model is losing its language. Lower train.learning_rate, start again."
+        "length limit: the model is losing its language. Start again with a lower "
+        "train.learning_rate or, for GFT, method.rectify=demonstrations."
     )
 
 
