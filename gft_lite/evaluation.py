@@ -9,13 +9,14 @@ reinforcement learning, is in `forgetting.py`.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from gft_lite.batching import TokenSequence, collate
+from gft_lite.batching import TokenBatch, TokenSequence, collate
 from gft_lite.fitting import TOKENS_AT_ONCE, Fitting, generate_in_batches, in_micro_batches
 from gft_lite.models import Generated, Policy, Sampling
 from gft_lite.rewards import Scorer, target_of
@@ -234,16 +235,13 @@ def drift(
     policy: Policy, sequences: Sequence[TokenSequence], *, max_tokens: int = TOKENS_AT_ONCE
 ) -> Drift:
     """Mean over base answers of Σ_t [log π_base − log π_θ] (method.md §2, "KL drift")."""
-    policy.sample_mode()
 
-    def add(part: Sequence[TokenSequence], sums: list[float]) -> None:
-        batch = collate(part, policy.tokenizer.pad_token_id)
+    def moved(batch: TokenBatch) -> Tensor:
         with policy.reference():
             base = policy.token_logps(batch).logps
-        sums[0] += float((base - policy.token_logps(batch).logps).double().sum())
-        sums[1] += int(batch.mask.sum())
+        return base - policy.token_logps(batch).logps
 
-    total, tokens = in_micro_batches(sequences, _two_sums, add, max_tokens)
+    total, tokens = _summed(policy, sequences, moved, max_tokens)
     return Drift(total / len(sequences), total / tokens, len(sequences))
 
 
@@ -252,19 +250,25 @@ def mean_entropy(
     policy: Policy, sequences: Sequence[TokenSequence], *, max_tokens: int = TOKENS_AT_ONCE
 ) -> float:
     """Entropy of the next-token distribution, averaged over response tokens, in nats."""
+    total, tokens = _summed(policy, sequences, lambda b: policy.token_logps(b).entropy, max_tokens)
+    return total / tokens
+
+
+def _summed(
+    policy: Policy,
+    sequences: Sequence[TokenSequence],
+    figure: Callable[[TokenBatch], Tensor],
+    max_tokens: int,
+) -> list[float]:
+    """Sum of a figure over all response tokens, and how many they are."""
     policy.sample_mode()
 
     def add(part: Sequence[TokenSequence], sums: list[float]) -> None:
         batch = collate(part, policy.tokenizer.pad_token_id)
-        sums[0] += float(policy.token_logps(batch).entropy.double().sum())
+        sums[0] += float(figure(batch).double().sum())
         sums[1] += int(batch.mask.sum())
 
-    total, tokens = in_micro_batches(sequences, _two_sums, add, max_tokens)
-    return total / tokens
-
-
-def _two_sums() -> list[float]:
-    return [0.0, 0.0]
+    return in_micro_batches(sequences, lambda: [0.0, 0.0], add, max_tokens)
 
 
 def _sampled_figures(answers: Sequence[Answered], k: int, drawn: int) -> dict[str, list[float]]:
