@@ -158,12 +158,9 @@ def test_every_page_is_in_the_index() -> None:
         assert page.name == "README.md" or f"({page.name}" in index, page.name
 
 
-@pytest.mark.parametrize("script", ["cli_reference.py --check", "messages.py"])
-def test_generated_pages_are_current(script: str) -> None:
-    name, *arguments = script.split()
-    ran = subprocess.run(
-        [sys.executable, ROOT / "scripts" / name, *arguments], capture_output=True, text=True
-    )
+def test_generated_pages_are_current() -> None:
+    script = ROOT / "scripts" / "cli_reference.py"
+    ran = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 

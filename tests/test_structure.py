@@ -1,4 +1,4 @@
-"""The plan of the building: who may import whom, what loads when, and how large a file may be.
+"""The plan of the building: who may import whom, and what loads when.
 
 Read from the source by its syntax tree, imports inside functions included.
 """
@@ -95,8 +95,6 @@ NEVER = {
     ("report", "models"),
 }
 
-LONGEST_FILE_LINES = 300
-
 
 def sources() -> list[Path]:
     return sorted(p for p in PACKAGE.rglob("*.py") if "presets" not in p.parts)
@@ -168,11 +166,8 @@ def test_the_reader_of_imports_sees_all_of_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ALL)
-def test_files_are_short_and_say_what_they_are(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    lines = text.count("\n")
-    assert lines <= LONGEST_FILE_LINES, f"{lines} lines"
-    assert ast.get_docstring(ast.parse(text)), "no docstring"
+def test_every_file_has_a_docstring(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
 
 
 # --- what loads when ---
