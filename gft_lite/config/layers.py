@@ -21,6 +21,8 @@ from gft_lite.config.presets import laid, nearest, preset_path
 from gft_lite.config.schema import RunConfig
 from gft_lite.types import ConfigError
 
+# besides syntax: no such date, a number of thousands of digits, nested beyond the stack
+NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 DEFAULT_METHOD = RunConfig().method.name
 
 
@@ -108,8 +110,8 @@ def parse_override(text: str) -> dict[str, Any]:
         raise ConfigError(f"--set {text!r}: write it as section.key=value, e.g. train.steps=20")
     try:
         value: Any = yaml.safe_load(raw)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {text!r}: the value is not valid YAML") from None
+    except NOT_YAML:
+        raise ConfigError(f"--set {text!r:.200}: the value is not valid YAML") from None
     for part in reversed(parts):
         value = {part: value}
     return value
@@ -177,7 +179,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read as text ({error})") from None
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except NOT_YAML as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}{line}: not valid YAML; check indentation and colons") from None
@@ -201,8 +203,8 @@ def _explain(problem: Mapping[str, Any]) -> str:
         name = given.get("name") if isinstance(given, Mapping) else given
         return f"unknown method {name!r}{nearest(str(name), sorted(METHOD_CONFIGS))}"
     if kind in ("model_type", "model_attributes_type"):
-        return f"{key}: expected keys below it, as in `{key}: {{key: value}}` (got {given!r})"
-    return f"{key}: {_plain(place.choice or str(problem['msg']))} (got {given!r})"
+        return f"{key}: expected keys below it, as in `{key}: {{key: value}}` (got {given!r:.200})"
+    return f"{key}: {_plain(place.choice or str(problem['msg']))} (got {given!r:.200})"
 
 
 class _Place(NamedTuple):

@@ -58,7 +58,7 @@ class AsftMethod(MethodSection):
     """Anchored SFT, arXiv 2509.23753: DFT with a full-vocabulary KL to the reference."""
 
     name: Literal["asft"] = "asft"
-    kl_coef: float = Field(0.05, gt=0)
+    kl_coef: float = Field(0.05, gt=0, le=1000)
     """Weight of KL(reference ‖ policy) a token; the paper uses 0.05 to 0.1."""
 
 
@@ -71,7 +71,7 @@ class PsftMethod(MethodSection):
     name: Literal["psft"] = "psft"
     clip_low: float = Field(0.2, gt=0, lt=1)
     """The ratio is clipped from below to 1 − this."""
-    clip_high: float = Field(0.28, gt=0)
+    clip_high: float = Field(0.28, gt=0, le=1000)
     """The ratio is clipped from above to 1 + this."""
 
 
@@ -79,9 +79,9 @@ class GrpoMethod(MethodSection):
     """Group relative policy optimisation, arXiv 2402.03300, on self answers only."""
 
     name: Literal["grpo"] = "grpo"
-    clip: float = Field(0.2, gt=0)
+    clip: float = Field(0.2, gt=0, le=1000)
     """The ratio to the sampling policy is clipped to 1 ± this."""
-    kl_coef: float = Field(0.0, ge=0)
+    kl_coef: float = Field(0.0, ge=0, le=1000)
     """Weight of the k3 KL to the reference policy."""
 
     @property
@@ -99,7 +99,7 @@ class LuffyMethod(MethodSection):
     """LUFFY, arXiv 2504.14945: GRPO with off-policy demonstrations in the group, shaped."""
 
     name: Literal["luffy"] = "luffy"
-    gamma: float = Field(0.1, gt=0)
+    gamma: float = Field(0.1, gt=0, le=1000)
     """Demonstrations weigh in with f(π) = π / (π + gamma)."""
 
     @property
@@ -125,7 +125,7 @@ class ChordMethod(MethodSection):
     """Its share at the first step in variant `mu`."""
     mu_end: float = Field(0.05, ge=0, le=1)
     """Its share at the last step in variant `mu`; a cosine lies between."""
-    clip: float = Field(0.2, gt=0)
+    clip: float = Field(0.2, gt=0, le=1000)
     """The ratio to the sampling policy is clipped to 1 ± this."""
 
     @property
@@ -143,11 +143,11 @@ class GftMethod(MethodSection):
     """Group fine-tuning, arXiv 2604.14258: −A·C(π)·log π over the mixed group."""
 
     name: Literal["gft"] = "gft"
-    tau: float = Field(0.1, ge=0)
+    tau: float = Field(0.1, ge=0, le=1000)
     """Tokens below this probability are weighted by their probability (eq. 5); 0 is off."""
     rectify: Literal["all", "demonstrations"] = "all"
     """Whose tokens: those of every response, as in the paper, or not the model's own."""
-    kl_coef: float = Field(0.0, ge=0)
+    kl_coef: float = Field(0.0, ge=0, le=1000)
     """Weight of the k3 KL to the reference policy; 0 is off, as in the paper."""
     group_advantages: bool = True
     """Off: every demonstration has advantage 1 and nothing is sampled ("w/o GAL")."""

@@ -11,6 +11,7 @@ from gft_lite.config.methods import GftMethod, MethodConfig
 from gft_lite.config.section import Section
 
 EMBEDDED_MODEL = "tiny"
+MOST = 10**9  # steps, rows, tokens: more than any run
 UNSAFE_BREAKS = frozenset("\x85\u2028\u2029")  # PyYAML writes them bare and reads a space
 
 
@@ -42,7 +43,7 @@ class LoraConfig(Section):
 
     r: int = Field(16, ge=1, le=1024)
     """Rank."""
-    alpha: float = Field(32.0, gt=0)
+    alpha: float = Field(32.0, gt=0, le=1e4)
     """Scale: the update is multiplied by alpha / r."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout on the adapter's input. Zero keeps log-probs of rollout and training equal."""
@@ -61,13 +62,13 @@ class DataConfig(Section):
     """Canonical field → column of the file, where recognition needs help."""
     split: str = "train"
     """Split of a hub data set or a folder; a hub name may say its own (openai/gsm8k:main:test)."""
-    limit: int | None = Field(None, ge=1)
+    limit: int | None = Field(None, ge=1, le=MOST)
     """Use only the first so many rows."""
     skip_bad_rows: bool = False
     """Drop rows that cannot be used (they are listed) instead of refusing the file."""
     system_prompt: str | None = None
     """System turn put before every prompt that has none."""
-    max_prompt_tokens: int = Field(1024, ge=8)
+    max_prompt_tokens: int = Field(1024, ge=8, le=2**20)
     """A longer prompt is refused (or dropped with `skip_bad_rows`), never cut silently."""
     eval_path: str | None = None
     """Held-out file for evaluation during and after training."""
@@ -78,27 +79,27 @@ class DataConfig(Section):
 class GroupConfig(Section):
     """What one group is made of and how self answers are drawn (method.md §2)."""
 
-    expert: int = Field(1, ge=0)
+    expert: int = Field(1, ge=0, le=1024)
     """Expert demonstrations a prompt, at most."""
-    teacher: int = Field(0, ge=0)
+    teacher: int = Field(0, ge=0, le=1024)
     """Teacher responses a prompt, at most."""
     choose: Literal["random", "likely"] = "random"
     """Which demonstrations are taken where a prompt has more: any of them, anew at every visit, or
     those the reference policy finds most likely a token (GRAPE, arXiv 2502.04194)."""
-    self_: int = Field(4, ge=0, alias="self")
+    self_: int = Field(4, ge=0, le=1024, alias="self")
     """Answers sampled from the current policy."""
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, gt=0, le=100)
     """Sampling temperature of self answers."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Nucleus sampling; 1 is off."""
-    top_k: int = Field(0, ge=0)
+    top_k: int = Field(0, ge=0, le=2**20)
     """Top-k sampling; 0 is off."""
-    max_new_tokens: int = Field(512, ge=1)
+    max_new_tokens: int = Field(512, ge=1, le=2**20)
     """Longest response in tokens; longer demonstrations are dropped from the group and counted."""
     degenerate: Literal["skip", "resample", "imitate"] = "skip"
     """What to do where all rewards of a group are equal: leave it out (its gradient is exactly
     zero), draw the self answers again, or imitate the expert with advantage 1."""
-    resample_tries: int = Field(2, ge=1)
+    resample_tries: int = Field(2, ge=1, le=1000)
     """How often `resample` draws again before it leaves the group out."""
     anchor_expert: bool = False
     """Give the expert the best reward of the group instead of what it earned."""
@@ -107,61 +108,61 @@ class GroupConfig(Section):
 class TrainConfig(Section):
     """Optimisation and bookkeeping. One step is one optimizer step."""
 
-    steps: int = Field(100, ge=1)
+    steps: int = Field(100, ge=1, le=MOST)
     """Optimizer steps."""
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: int | None = Field(None, ge=1, le=10**13)
     """Token budget: training ends with the step in which this many response tokens have gone
     through the loss, if `steps` is not reached before."""
-    prompts_per_step: int = Field(8, ge=1)
+    prompts_per_step: int = Field(8, ge=1, le=2**16)
     """Prompts in one optimizer step, each with its group."""
-    updates_per_rollout: int = Field(1, ge=1)
+    updates_per_rollout: int = Field(1, ge=1, le=1024)
     """Optimizer steps taken on one rollout, which then draws prompts for all of them."""
-    learning_rate: float = Field(1.0e-4, gt=0)
+    learning_rate: float = Field(1.0e-4, gt=0, le=1)
     """Peak learning rate of the adapter."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """Shape of the learning rate after warm-up; linear and cosine end at zero."""
-    warmup_steps: int = Field(0, ge=0)
+    warmup_steps: int = Field(0, ge=0, le=MOST)
     """Steps of linear warm-up."""
     optimizer: Literal["auto", "adamw", "adamw_8bit", "paged_adamw_8bit"] = "auto"
     """`auto`: AdamW on CPU, 8-bit paged AdamW on CUDA."""
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(0.01, ge=0, le=100)
     """Decoupled weight decay."""
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0, le=1e6)
     """Gradient norm is clipped to this."""
-    micro_batch_tokens: int = Field(16384, ge=16)
+    micro_batch_tokens: int = Field(16384, ge=16, le=MOST)
     """Most tokens, padding included, in one forward pass. Changes memory, not gradients."""
-    rollout_batch: int = Field(64, ge=1)
+    rollout_batch: int = Field(64, ge=1, le=2**16)
     """Most answers sampled at once. Changes memory, and which answers are drawn, not their kind."""
     dry_step: Literal["auto"] | bool = "auto"
     """Before the first step, run the longest example forward and backward without learning from it,
     so that memory runs out in the first minute or not at all: true, false, or auto (on a GPU)."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**32 - 1)
     """Seeds the adapter, the order of prompts and the sampling."""
-    checkpoint_every: int = Field(50, ge=0)
+    checkpoint_every: int = Field(50, ge=0, le=MOST)
     """Steps between checkpoints; 0: only at the end."""
-    keep_checkpoints: int = Field(2, ge=1)
+    keep_checkpoints: int = Field(2, ge=1, le=MOST)
     """Older checkpoints are deleted."""
-    log_kl_every: int = Field(1, ge=0)
+    log_kl_every: int = Field(1, ge=0, le=MOST)
     """Steps between measurements of the KL to the reference on self answers; each costs one more
     forward pass over them. 0 is never."""
-    log_groups_every: int = Field(1, ge=0)
+    log_groups_every: int = Field(1, ge=0, le=MOST)
     """Steps between stored groups (texts, rewards, per-token weights); 0 is never."""
 
 
 class EvalConfig(Section):
     """How accuracy is measured, during the run and after it."""
 
-    every: int = Field(0, ge=0)
+    every: int = Field(0, ge=0, le=MOST)
     """Steps between greedy evaluations on `data.eval_path`; 0: only at the end."""
-    examples: int = Field(200, ge=1)
+    examples: int = Field(200, ge=1, le=MOST)
     """Held-out examples used at the end, from the top of the file."""
-    quick_examples: int = Field(50, ge=1)
+    quick_examples: int = Field(50, ge=1, le=MOST)
     """Held-out examples used during training, for the curve."""
-    k: int = Field(8, ge=1)
+    k: int = Field(8, ge=1, le=2**16)
     """Sampled answers a prompt for mean@k and pass@k."""
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, gt=0, le=100)
     """Temperature of those samples."""
-    batch: int = Field(128, ge=1)
+    batch: int = Field(128, ge=1, le=2**16)
     """Answers generated at once."""
 
 

@@ -12,7 +12,6 @@ its key in `Score.parts`.
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from gft_lite.rewards.custom import fault_in_file
 from gft_lite.types import RewardError
 
 Spec = str | Mapping[str, Any]
+LARGEST = 10**9  # of any option or weight: beyond, it is a slip of the keyboard
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,11 @@ def checked_options(
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
             raise RewardError(f"{where}: option {name!r} must be {names}, not {value!r:.60}")
+        if isinstance(value, int | float) and not _in_bounds(value):
+            raise RewardError(
+                f"{where}: option {name!r} must be a finite number of at most {LARGEST:,}, not "
+                f"{value!r:.60}"
+            )
         if option.choices and value is not None and value not in option.choices:
             one_of = ", ".join(option.choices)
             raise RewardError(f"{where}: option {name!r} is {value!r:.60}; it is one of {one_of}")
@@ -133,9 +138,16 @@ def _label(entry: Mapping[str, Any], name: str, where: str) -> str:
 
 def _weight(weight: Any, where: str) -> float:
     number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-    if not number or not math.isfinite(weight) or weight <= 0:
-        raise RewardError(f"{where}: 'weight' must be a number above 0, not {weight!r:.60}")
+    if not number or not _in_bounds(weight) or weight <= 0:
+        raise RewardError(
+            f"{where}: 'weight' must be a number above 0 and at most {LARGEST:,}, not "
+            f"{weight!r:.60}"
+        )
     return float(weight)
+
+
+def _in_bounds(value: float) -> bool:
+    return -LARGEST <= value <= LARGEST  # not so for NaN
 
 
 def _known(given: Iterable[Any], known: Iterable[str], where: str) -> None:
