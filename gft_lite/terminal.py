@@ -1,10 +1,15 @@
-"""What people see in the terminal: progress and tables on stderr, results on stdout."""
+"""What people see in the terminal: progress and tables on stderr, results on stdout.
+
+Everything that is printed passes `printable`, since texts come from data files, models and names:
+a terminal obeys the escape sequences in what it is given. Commands print with the functions here
+and with no others.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-import sys
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,19 +18,34 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 WIDEST_TABLE = 200
 SHOWN_ROWS = 10  # of those that are dropped
 TOLD_EVERY_SECONDS = 5.0
 
+# Controls but newline and tab, halves of surrogate pairs, and what reverses the order of the text
+# that follows: other characters, joiners of emoji among them, are text.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 results = Console(highlight=False, soft_wrap=True)
 
 
+def printable(text: object) -> str:
+    """A text in which what a terminal would obey is spelled out: ESC becomes \\x1b."""
+    return _OBEYED.sub(lambda m: ascii(m[0])[1:-1], str(text).replace("\r\n", "\n"))
+
+
+def result(text: object) -> None:
+    """A line of the result, on stdout."""
+    print(printable(text))
+
+
 def print_json(document: Any) -> None:
     """One JSON document on stdout and nothing else; what is no number is null, as JSON has none."""
-    json.dump(_finite(document), sys.stdout, indent=1, ensure_ascii=False, default=str)
-    sys.stdout.write("\n")
+    text = json.dumps(_finite(document), indent=1, ensure_ascii=False, default=str)
+    print(_OBEYED.sub(lambda m: f"\\u{ord(m[0]):04x}", text))  # they stand in strings only
 
 
 def _finite(value: Any) -> Any:
@@ -39,8 +59,8 @@ def _finite(value: Any) -> Any:
 
 
 def note(text: str) -> None:
-    """A sentence about progress."""
-    errors.print(text, markup=False)
+    """A sentence about progress, or an error, on stderr."""
+    errors.print(printable(text), markup=False)
 
 
 def note_dropped(rows: Sequence[str], count: int | None = None) -> None:
@@ -111,11 +131,15 @@ def step_line(event: Mapping[str, Any]) -> str:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout; the first column is a name, the others are figures."""
-    grid = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    grid = Table(
+        title=Text(printable(title)), title_justify="left", title_style="bold", header_style="bold"
+    )
     for i, name in enumerate(columns):
-        grid.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
+        grid.add_column(
+            Text(printable(name)), justify="left" if i == 0 else "right", no_wrap=i == 0
+        )
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*(Text(printable(cell)) for cell in row))
     # in a file or a pipe there is no window to fit in
     (results if results.is_terminal else Console(highlight=False, width=WIDEST_TABLE)).print(grid)
 

@@ -25,6 +25,7 @@ from gft_lite.cli import (
     train,
     ui,
 )
+from gft_lite.resources import shortage
 from gft_lite.types import GftError, InputError
 
 Commands = Mapping[str, Callable[..., None]]
@@ -89,22 +90,25 @@ app.add_typer(_group("List, show and stop runs.", RUNS), name="runs")
 
 def main() -> None:
     """Entry point: turns every error into a sentence and an exit code."""
+    from gft_lite import terminal
+
     debug = bool(os.environ.get("GFT_LITE_DEBUG"))
     try:
         app(standalone_mode=True)
     except InputError as error:
         if debug:
             raise
-        typer.echo(f"error: {error}", err=True)
+        terminal.note(f"error: {error}")
         sys.exit(2)
     except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
+        terminal.note("interrupted")
         sys.exit(130)
     except Exception as error:
         if debug:
             raise
+        if short := shortage(error):
+            terminal.note(f"error: {short}")
+            sys.exit(1)
         kind = "" if isinstance(error, GftError) else f"{type(error).__name__}: "
-        typer.echo(
-            f"error: it broke: {kind}{error}\nSet GFT_LITE_DEBUG=1 to see the traceback.", err=True
-        )
+        terminal.note(f"error: it broke: {kind}{error}\nSet GFT_LITE_DEBUG=1 to see the traceback.")
         sys.exit(1)

@@ -130,12 +130,12 @@ def export(
         )
         return
     for name, gate in done.gates.items():
-        typer.echo(
+        terminal.result(
             f"{name.capitalize()}: {gate.same_answers} of {gate.prompts} greedy answers are the "
             f"same, log-probs of {gate.tokens} tokens differ by {gate.max_logp_difference:.2g} "
             f"nats at most."
         )
-    typer.echo(f"Written to {done.out}" + (f" and {done.pushed_to}" if done.pushed_to else ""))
+    terminal.result(f"Written to {done.out}" + (f" and {done.pushed_to}" if done.pushed_to else ""))
 
 
 def mix(
@@ -184,11 +184,11 @@ def mix(
         terminal.print_json(asdict(done))
         return
     for taste in done.tastes:
-        typer.echo(
+        terminal.result(
             f"{taste.path}: {terminal.percent(taste.alone)} alone, "
             f"{terminal.percent(taste.with_it)} in the soup, {'kept' if taste.kept else 'left out'}"
         )
-    typer.echo(f"Written to {done.out}")
+    terminal.result(f"Written to {done.out}")
 
 
 def _show(found: Comparison) -> None:
@@ -216,9 +216,13 @@ def _show(found: Comparison) -> None:
         ],
     )
     for sentence in [*found.remarks, *(pair.in_words() for pair in found.pairs)]:
-        typer.echo(sentence)
+        terminal.result(sentence)
     for row in found.rows[:SHOWN_ROWS]:
-        typer.echo(f"\n{row.prompt[:SHOWN_CHARS]}" + (f"  → {row.answer}" if row.answer else ""))
+        terminal.result(
+            f"\n{row.prompt[:SHOWN_CHARS]}" + (f"  → {row.answer}" if row.answer else "")
+        )
         marks = ["✓ " if c else "✗ " for c in row.correct] or [""] * len(row.texts)
         for column, mark, answer in zip(found.columns, marks, row.texts, strict=True):
-            typer.echo(f"  {mark}{column.name}: {' / '.join(answer.splitlines())[:SHOWN_CHARS]}")
+            terminal.result(
+                f"  {mark}{column.name}: {' / '.join(answer.splitlines())[:SHOWN_CHARS]}"
+            )

@@ -66,7 +66,7 @@ def check(
     if json_:
         terminal.print_json(report_json(report))
     else:
-        typer.echo(report_text(report))
+        terminal.result(report_text(report))
 
 
 def preview(
@@ -103,7 +103,7 @@ def preview(
         terminal.print_json([asdict(each) for each in shown])
         return
     for each in shown:
-        typer.echo(
+        terminal.result(
             f"row {each.row}, {each.source}: {each.prompt_tokens} prompt tokens, "
             f"{each.response_tokens} trained tokens in ⟦…⟧\n{each.marked}\n"
         )
@@ -146,7 +146,7 @@ def fix(
         terminal.print_json(asdict(fixed))
         return
     why = ", ".join(f"{kind} {count:,}" for kind, count in fixed.reasons.items())
-    typer.echo(
+    terminal.result(
         f"{fixed.rows:,} rows read: {fixed.written:,} written to {fixed.clean}, "
         f"{fixed.joined:,} joined to one of them (same prompt and answer), {fixed.left_out:,} left "
         f"out{f' ({why})' if why else ''}, listed in {fixed.left_out_file}"

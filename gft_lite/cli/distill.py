@@ -117,7 +117,9 @@ def distill(
         )
     if keep_best:
         said.append(f"{found.filtered:,} less likely ones left out")
-    typer.echo(f"{'; '.join(said)}.\n{found.rows:,} rows, {found.teachers:,} teachers: {found.out}")
+    terminal.result(
+        f"{'; '.join(said)}.\n{found.rows:,} rows, {found.teachers:,} teachers: {found.out}"
+    )
     if found.failed:
         terminal.note(f"To ask again for what failed: remove {found.out}, then the same command.")
 

@@ -54,11 +54,11 @@ def estimate(
         [[name, f"{size / GIB:.2f}"] for name, size in _rows(found)],
     )
     cards = [f"{gib} GiB {verdict}" for gib, verdict in document["cards"].items()]
-    typer.echo(f"Cards: {' · '.join(cards)}")
+    terminal.result(f"Cards: {' · '.join(cards)}")
     if gpu_gib is not None:
-        typer.echo(f"Yours: {gpu_gib:g} GiB {document['verdict']}")
+        terminal.result(f"Yours: {gpu_gib:g} GiB {document['verdict']}")
     for line in advice:
-        typer.echo(line)
+        terminal.result(line)
     terminal.note(
         "Nothing was loaded or measured. Counted with prompts of "
         f"{config.data.max_prompt_tokens} and answers of {config.group.max_new_tokens} tokens; "

@@ -107,7 +107,7 @@ def eval_(
     if forgot:
         _show_forgetting(forgot)
     for task, figures in (tasks or {}).items():
-        typer.echo(f"{task}: {figures}")
+        terminal.result(f"{task}: {figures}")
 
 
 def _show(name: str, data: str, found: Evaluation) -> None:
@@ -124,17 +124,17 @@ def _show(name: str, data: str, found: Evaluation) -> None:
         for label, (key, v) in shares.items()
     ]
     terminal.table(f"{name} on {data}, {found.n} prompts", ["", "share", "95 % interval"], rows)
-    typer.echo(
+    terminal.result(
         f"Greedy answers: {found.truncated} cut off, {found.unparsed} without a readable answer, "
         f"{found.response_tokens:.0f} tokens on average."
     )
     if found.readiness:
         ready = found.readiness
-        typer.echo(
+        terminal.result(
             f"Sampled answers: {found.sampled_truncated} cut off, {found.sampled_unparsed} without "
             "a readable answer."
         )
-        typer.echo(
+        terminal.result(
             f"For a next stage of RL: {terminal.percent(ready.mixed_reward_share)} of prompts have "
             f"answers of different reward, pass@{found.k} is {100 * ready.headroom:z.1f} points "
             f"above mean@{found.k}, entropy {ready.entropy_nats_per_token or 0:.3f} nats per token."
@@ -145,12 +145,12 @@ def _show_forgetting(forgot: Forgetting) -> None:
     from gft_lite import terminal
 
     if forgot.before and forgot.after and forgot.paired:
-        typer.echo(
+        terminal.result(
             f"Old skill: {terminal.percent(forgot.before.greedy_accuracy)} without the adapter, "
             f"{terminal.percent(forgot.after.greedy_accuracy)} with it "
             f"({forgot.before.n} prompts, McNemar p = {forgot.paired.p_value:.2g})."
         )
-    typer.echo(
+    terminal.result(
         f"Drift on the base's own answers: {forgot.drift.nats_per_token:z.4f} nats per token."
     )
 

@@ -50,21 +50,21 @@ def dry_run(
         return
     for name, tally in (("experts", found.expert), ("teachers", found.teacher)):
         if tally.scored:
-            typer.echo(
+            terminal.result(
                 f"{name:<9}{tally.scored:>7,} scored, {tally.full:,} right, {tally.unread:,} "
                 f"unread, mean reward {tally.mean:.2f}"
             )
-    typer.echo(
+    terminal.result(
         f"groups   {found.groups:>7,}: {found.contrast:,} have contrast already, {found.equal:,} "
         f"earn the same throughout, {found.alone:,} have one demonstration or none; these learn "
         "only where the model's own answers differ"
     )
     for failed in found.failed:
-        typer.echo(f"  row {failed.row}: its expert earns nothing ({failed.verdict})")
+        terminal.result(f"  row {failed.row}: its expert earns nothing ({failed.verdict})")
     if found.failing > len(found.failed):
-        typer.echo(f"  … and {found.failing - len(found.failed):,} more")
+        terminal.result(f"  … and {found.failing - len(found.failed):,} more")
     for complaint in found.complaints:
-        typer.echo(f"  {complaint}")
+        terminal.result(f"  {complaint}")
 
 
 def split(
@@ -96,7 +96,7 @@ def split(
     if json_:
         terminal.print_json(asdict(found))
         return
-    typer.echo(
+    terminal.result(
         f"{found.train_examples:,} examples to train on in {found.train}, "
         f"{found.held_out_examples:,} held out in {found.held_out}; {found.bad_rows:,} rows could "
         "not be used"

@@ -19,9 +19,9 @@ def list_(
     from gft_lite import terminal
     from gft_lite.runs import list_runs
 
-    found = [{"run": str(run.path), **run.current()} for run in list_runs(root)]
+    found = [(str(run.path), run.current()) for run in list_runs(root)]
     if json_:
-        terminal.print_json(found)
+        terminal.print_json([{"run": path, **status} for path, status in found])
         return
     if not found:
         terminal.note(f"No runs below {root}. Start one with `gft-lite train` or `gft-lite demo`.")
@@ -30,10 +30,13 @@ def list_(
         f"Runs below {root}",
         ["run", "state", "step"],
         [
-            [entry["run"], entry["state"], f"{entry.get('step', 0)}/{entry.get('steps', '?')}"]
-            for entry in found
+            [path, status["state"], f"{status['step']}/{status.get('steps', '?')}"]
+            for path, status in found
         ],
     )
+    for _, status in found:
+        if status["state"] == "damaged":
+            terminal.note(status["message"])
 
 
 def show(run_dir: Path, json_: JsonOption = False) -> None:
@@ -44,34 +47,43 @@ def show(run_dir: Path, json_: JsonOption = False) -> None:
     run = RunDir.open(run_dir)
     steps = list(run.events("step"))
     evals = list(run.events("eval"))
+    damage = run.damage() + run.damaged_groups()
     document = {
         "run": str(run.path),
         **run.current(),
         "last_step": steps[-1] if steps else None,
         "last_eval": evals[-1] if evals else None,
         "checkpoints": [c.name for c in run.checkpoints()],
+        "damage": damage,
     }
     if json_:
         terminal.print_json(document)
         return
     status = run.current()
-    typer.echo(f"{run.path}: {status['state']}, step {status.get('step', 0)}")
-    if status.get("message"):
-        typer.echo(status["message"])
+    terminal.result(f"{run.path}: {status['state']}, step {status['step']}")
+    if message := status.get("message"):
+        terminal.result(message)
+    for sentence in damage:
+        if sentence != message:
+            terminal.result(sentence)
     if steps:
-        typer.echo(terminal.step_line(steps[-1]))
+        terminal.result(terminal.step_line(steps[-1]))
 
 
 def stop(run_dir: Path) -> None:
     """Ask a run to end after its current step; it writes a checkpoint first."""
-    from gft_lite.runs import RunDir
+    from gft_lite import terminal
+    from gft_lite.runs import BUSY, RunDir, writing
 
     run = RunDir.open(run_dir)
     state = run.current()["state"]
-    if state != "running":
+    if state not in BUSY:
         raise RunError(f"{run_dir} is {state}, not running")
-    run.request_stop()
-    typer.echo(f"{run_dir} stops after its current step; `gft-lite resume {run_dir}` continues it")
+    with writing(run.path):
+        run.request_stop()
+    terminal.result(
+        f"{run_dir} stops after its current step; `gft-lite resume {run_dir}` continues it"
+    )
 
 
 def report(
@@ -79,10 +91,11 @@ def report(
     out: Annotated[Path | None, typer.Option(help="HTML file to write.")] = None,
 ) -> None:
     """Write a self-contained HTML report of a run, a demo, or a comparison of methods."""
+    from gft_lite import terminal
     from gft_lite.report import methods_document, write_methods_report, write_run_report
     from gft_lite.runs import RunDir
 
     if methods_document(run_dir):
-        typer.echo(write_methods_report(run_dir, out))
+        terminal.result(write_methods_report(run_dir, out))
     else:
-        typer.echo(write_run_report(RunDir.open(run_dir), out))
+        terminal.result(write_run_report(RunDir.open(run_dir), out))

@@ -55,11 +55,11 @@ def resume(
 ) -> None:
     """Continue a run from its last checkpoint, to the numbers it would have had."""
     from gft_lite import terminal
-    from gft_lite.config import load_config, total_steps
+    from gft_lite.config import total_steps
     from gft_lite.runs import RunDir
     from gft_lite.worker import resume as resume_run
 
-    config = load_config(RunDir.open(run_dir).config_file)
+    config = RunDir.open(run_dir).config()
     with terminal.training_progress("training", total_steps(config)) as show:
         result = resume_run(run_dir, on_event=_tell(show))
     _print_result(result, json_)
@@ -69,14 +69,15 @@ def presets(
     name: Annotated[str | None, typer.Argument(help="Show this preset.")] = None,
 ) -> None:
     """List presets, or print one."""
+    from gft_lite import terminal
     from gft_lite.config import preset_names, preset_path
 
     if name:
-        typer.echo(preset_path(name).read_text(encoding="utf-8").rstrip())
+        terminal.result(preset_path(name).read_text(encoding="utf-8").rstrip())
         return
     for each in preset_names():
         first = preset_path(each).read_text(encoding="utf-8").splitlines()[0]
-        typer.echo(f"{each:<24} {first.lstrip('# ')}")
+        terminal.result(f"{each:<24} {first.lstrip('# ')}")
 
 
 def next_run_folder(method: str) -> Path:
@@ -125,16 +126,18 @@ def _print_result(result: Any, as_json: bool) -> None:
         )
         return
     if result.state == "stopped":
-        typer.echo(f"Stopped at step {result.steps}; `gft-lite resume {result.run_dir}` continues.")
+        terminal.result(
+            f"Stopped at step {result.steps}; `gft-lite resume {result.run_dir}` continues."
+        )
     else:
-        typer.echo(f"Finished {result.steps} steps in {result.seconds:.0f} s.")
+        terminal.result(f"Finished {result.steps} steps in {result.seconds:.0f} s.")
     if target := result.metrics.get("target"):
         line = f"Held-out accuracy {terminal.percent(target['greedy_accuracy'])} greedy"
         if target["k"]:
             line += f", {terminal.percent(target['mean_at_k'])} mean@{target['k']}"
             line += f", {terminal.percent(target['pass_at_k'])} pass@{target['k']}"
-        typer.echo(line)
+        terminal.result(line)
     if kept := result.metrics.get("old_skill"):
-        typer.echo(f"Old skill {terminal.percent(kept['greedy_accuracy'])}")
+        terminal.result(f"Old skill {terminal.percent(kept['greedy_accuracy'])}")
     if result.steps:
-        typer.echo(f"Adapter: {result.adapter}")
+        terminal.result(f"Adapter: {result.adapter}")
