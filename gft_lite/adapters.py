@@ -17,7 +17,7 @@ from typing import Any
 
 from gft_lite import __version__
 from gft_lite.assets import resolve
-from gft_lite.config import ModelConfig, RunConfig, load_config
+from gft_lite.config import ModelConfig, RunConfig
 from gft_lite.models import Policy
 from gft_lite.models.check import check_weights, read_record
 from gft_lite.models.identity import RECORD, WEIGHTS, file_sha256, identity_of, template_sha256
@@ -73,7 +73,7 @@ def model_of(path: Path) -> ModelConfig:
         ModelError: nothing says which base that is.
     """
     if run := run_of(path):
-        return load_config(run.config_file).model.model_copy(update={"adapter": None})
+        return run.config().model.model_copy(update={"adapter": None})
     folder = adapter_folder(path)
     if record := read_record(folder):
         base = record["base"]

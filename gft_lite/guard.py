@@ -5,35 +5,56 @@ from __future__ import annotations
 import signal
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from gft_lite.resources import shortage
 from gft_lite.runs import RunDir, State
-from gft_lite.types import GftError
+from gft_lite.types import GftError, TrainingError
 
 Event = dict[str, Any]
 
 
 def guarded(run: RunDir, events: Iterator[Event]) -> Iterator[Event]:
-    """Record whatever breaks, then let it go on."""
-    try:
-        yield from events
-    except (KeyboardInterrupt, GeneratorExit):
-        if run.status()["state"] == "running":
-            move_to(run, "stopped", message="interrupted; `gft-lite resume` continues")
-        raise
-    except Exception as error:
-        fail(run, error)
-        raise
+    """Own the run while its events last; record whatever breaks, then let it go on.
+
+    Raises:
+        RunError: another process trains this run.
+    """
+    with run.lock():
+        try:
+            yield from events
+        except (KeyboardInterrupt, GeneratorExit):
+            if run.status()["state"] == "running":
+                move_to(run, "stopped", message="interrupted; `gft-lite resume` continues")
+            raise
+        except GftError as error:
+            fail(run, error)
+            raise
+        except Exception as error:
+            if not (short := shortage(error)):
+                fail(run, error)
+                raise
+            told = TrainingError(
+                f"{short}; what is written stays valid, then `gft-lite resume {run.path}` continues"
+            )
+            told.__cause__ = error
+            fail(run, told)
+            raise told from error
 
 
 def fail(run: RunDir, error: Exception) -> None:
-    """Record what broke the run: its sentence in the status, its traceback in the log."""
-    with run.log_file.open("a", encoding="utf-8") as log:
-        log.write("".join(traceback.format_exception(error)))
+    """Record what broke the run: its sentence in the status, its traceback in the log.
+
+    What cannot be written, on a full disk, is left out: the run then counts as interrupted.
+    """
     message = str(error) if isinstance(error, GftError) else f"{type(error).__name__}: {error}"
-    run.append({"type": "failed", "message": message})
-    move_to(run, "failed", message=message)
+    with suppress(OSError):
+        move_to(run, "failed", message=message)
+    with suppress(OSError):
+        run.append({"type": "failed", "message": message})
+    with suppress(OSError), run.log_file.open("a", encoding="utf-8") as log:
+        log.write("".join(traceback.format_exception(error)))
 
 
 def move_to(run: RunDir, state: State, **fields: Any) -> None:

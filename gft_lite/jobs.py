@@ -7,6 +7,7 @@ browser is checked here: nothing outside the workspace is read, no Python of oth
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -17,18 +18,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
+from filelock import FileLock
 
 from gft_lite.assets import PREFIX
-from gft_lite.config import EMBEDDED_MODEL, RunConfig, load_config
+from gft_lite.config import EMBEDDED_MODEL, RunConfig
 from gft_lite.data.hub import HUB_NAME
-from gft_lite.locks import locked
 from gft_lite.rewards import REWARDS, read_spec
-from gft_lite.runs import BUSY, RunDir, writing
+from gft_lite.runs import BUSY, RunDir, Status, changed_at, is_run, writing
 from gft_lite.types import ConfigError, RunError
 from gft_lite.workspace import Workspace
 
-RESUMABLE = ("stopped", "failed", "interrupted")
+log = logging.getLogger(__name__)
+RESUMABLE = ("stopped", "failed", "interrupted", "damaged")
 LOOKS_SECONDS = 1.0
 
 
@@ -38,12 +39,12 @@ class Job:
 
     name: str
     run: RunDir
-    status: dict[str, Any]
+    status: Status
 
     @property
     def state(self) -> str:
-        """created, queued, starting, running, finished, stopped, failed or interrupted."""
-        return str(self.status["state"])
+        """The state that `RunDir.current` gives."""
+        return self.status["state"]
 
 
 class Jobs:
@@ -53,6 +54,7 @@ class Jobs:
         self.workspace = workspace
         self._started: dict[str, subprocess.Popen[bytes]] = {}
         self._inside = threading.RLock()
+        self._lock = FileLock(workspace.root / "jobs.lock", thread_local=False)
         self._closed = threading.Event()
 
     # --- what can be asked for ---
@@ -81,8 +83,8 @@ class Jobs:
             job = self.job(name)
             if job.state not in RESUMABLE:
                 raise RunError(f"{name} is {job.state}; only a run that ended early can continue")
-            check_harmless(load_config(job.run.config_file), self.workspace)
-            with writing(job.run.path):
+            check_harmless(job.run.config(), self.workspace)
+            with job.run.lock(), writing(job.run.path):
                 job.run.set_status("queued", since=time.time(), **_reached(job))
         self.advance()
 
@@ -94,27 +96,30 @@ class Jobs:
         """
         with self._alone():
             job = self.job(name)
-            if job.state == "running":
+            worker = self._started.get(name)
+            if job.state in ("queued", "starting") and worker:  # no step yet: nothing is lost
+                worker.kill()
+                worker.wait()
+            elif job.state in BUSY or (job.state == "queued" and job.run.is_alive()):
                 job.run.request_stop()
-            elif job.state in ("queued", "starting"):
-                if job.state == "starting":  # no step yet: nothing is lost
-                    with suppress(psutil.NoSuchProcess):
-                        psutil.Process(job.status["pid"]).terminate()
-                job.run.set_status("stopped", message="stopped before it began", **_reached(job))
-            else:
+                return
+            elif job.state != "queued":
                 raise RunError(f"{name} is {job.state}; there is nothing to stop")
+            with job.run.lock():
+                job.run.set_status("stopped", message="stopped before it began", **_reached(job))
 
     # --- what can be looked at ---
 
     def job(self, name: str) -> Job:
         """One run. RunError where this workspace has none of that name."""
-        return _seen(RunDir.open(self.workspace.run(name)))
+        return self._seen(RunDir.open(self.workspace.run(name)))
 
     def list(self) -> list[Job]:
         """All runs: those that wait, in their order, come before the others, newest first."""
         found = []
-        for file in self.workspace.runs_dir.glob("*/config.yaml"):
-            found.append((file.stat().st_mtime, _seen(RunDir(file.parent))))
+        for folder in self.workspace.runs_dir.iterdir():
+            if is_run(folder):
+                found.append((changed_at(folder), self._seen(RunDir(folder))))
         found.sort(key=lambda pair: -pair[0])
         jobs = [job for _, job in found]
         return [*(j for j in jobs if j.state in BUSY), *_queue(jobs)] + [
@@ -142,8 +147,12 @@ class Jobs:
 
         def watch() -> None:
             while not self._closed.wait(LOOKS_SECONDS):
-                with suppress(OSError, RunError):  # a full disk must not end the queue for good
+                try:
                     self.advance()
+                except (OSError, RunError):  # a full disk must not end the queue for good
+                    continue
+                except Exception:
+                    log.exception("the queue could not go on; it is tried again")
 
         threading.Thread(target=watch, name="queue", daemon=True).start()
 
@@ -153,8 +162,14 @@ class Jobs:
 
     # --- inside ---
 
+    def _seen(self, run: RunDir) -> Job:
+        name, status = run.path.name, run.current()
+        if status["state"] == "queued" and name in self._started:  # its worker says so in a moment
+            status = {**status, "state": "starting"}
+        return Job(name, run, status)
+
     def _spawn(self, job: Job) -> None:
-        command = [sys.executable, "-m", "gft_lite.worker", str(job.run.path)]
+        command = [sys.executable, "-m", "gft_lite.worker", str(job.run.path), "--queued"]
         with job.run.log_file.open("ab") as log:
             worker = subprocess.Popen(
                 command,
@@ -166,10 +181,9 @@ class Jobs:
                 start_new_session=True,
             )
         self._started[job.name] = worker
-        job.run.set_status("starting", pid=worker.pid, **_reached(job))  # known to other apps too
 
     def _reap(self) -> None:
-        """Take note of workers that ended; one that never came so far as to say so has failed."""
+        """Take note of workers that ended; one that ended before its first step has failed."""
         for name, process in list(self._started.items()):
             code = process.poll()
             if code is None:
@@ -177,14 +191,16 @@ class Jobs:
             del self._started[name]
             run = RunDir(self.workspace.run(name))
             status = run.status()
-            if status["state"] == "starting" and status["pid"] == process.pid:
+            its = status["state"] == "starting" and status.get("pid") == process.pid
+            if its or (status["state"] == "queued" and code):
                 message = f"the worker ended at once (code {code}); see log.txt"
-                run.set_status("failed", message=message)
+                with suppress(RunError), run.lock():
+                    run.set_status("failed", message=message)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """One decision at a time, also among several apps on one workspace."""
-        with self._inside, locked(self.workspace.root / "jobs.lock"):
+        with self._inside, writing(self.workspace.root), self._lock:
             yield
 
 
@@ -228,14 +244,10 @@ def check_place(key: str, path: str, workspace: Workspace) -> None:
         )
 
 
-def _seen(run: RunDir) -> Job:
-    return Job(run.path.name, run, run.current())
-
-
 def _queue(jobs: list[Job]) -> list[Job]:
     waiting = [job for job in jobs if job.state == "queued"]
     return sorted(waiting, key=lambda job: job.status.get("since", 0.0))
 
 
 def _reached(job: Job) -> dict[str, Any]:
-    return {key: job.status[key] for key in ("step", "steps") if key in job.status}
+    return {key: value for key, value in job.status.items() if key in ("step", "steps")}

@@ -39,7 +39,6 @@ def run_stages(run: RunDir, config: RunConfig, train_one: TrainOne) -> Iterator[
     """Train the stages that are not finished, in order; every event as the pipeline tells it."""
     started = time.perf_counter()
     stages, steps = stages_of(config, run.path), total_steps(config)
-    run.stop_file.unlink(missing_ok=True)  # a wish to the run that was
     run.forget_after(-1)
     before, stopped = 0, False
     metrics: dict[str, Any] = {}

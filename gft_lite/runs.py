@@ -7,6 +7,17 @@ groups/             step-000012.json.gz: every group of the step, texts, rewards
 checkpoints/        step-000050/: adapter, optimizer, state
 adapter/            the result
 log.txt             what libraries and tracebacks said
+run.lock            locked by the process that trains the run, for as long as it does
+
+A file that cannot be read damages its own run only: `RunDir.status` and `RunDir.current` then give
+the state "damaged" with a message, event lines that are no events are left out, and
+`RunDir.damage` lists everything that is wrong. Nothing here raises for the content of a file.
+
+Whether a run is alive is decided by its lock alone, never by a process number or a clock. A
+directory without a lock file (a copy, a run of a version before the lock) is not alive. Where the
+file system has no `flock`, the library makes the lock a file that names host and process: after a
+crash of another host it stays, and is deleted by hand. Where the lock cannot be tested (a read-only
+file system), the written status counts.
 
 A pipeline's directory holds one such directory a stage (stage-1-sft/, stage-2-gft/ …) and the last
 adapter. Its events and groups are those of its stages, with their steps counted on: whoever reads
@@ -17,19 +28,55 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
+import re
+import stat
 import time
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Required, TypedDict, get_args
 
-from gft_lite.types import RunError
+from filelock import FileLock, Timeout
+
+from gft_lite.config import RunConfig, load_config
+from gft_lite.resources import shortage
+from gft_lite.types import ConfigError, RunError
 
 State = Literal["created", "queued", "starting", "running", "finished", "stopped", "failed"]
+STATES: tuple[State, ...] = get_args(State)
 BUSY = ("starting", "running")  # states in which a process owns the run
+LOCK_SECONDS = 1.0  # a look at the lock takes it for microseconds: wait that out
+LARGEST_STATUS = LARGEST_CONFIG = 2**22
+SECTIONS = ("model", "data", "group", "method", "train")  # every resolved configuration has them
+UNREADABLE = (OSError, ValueError, RecursionError, EOFError, zlib.error)
 TO_WRITE = "make it writable (permissions, room on the disk), or copy it and resume the copy"
+
+
+class Status(TypedDict, total=False):
+    """Where a run stands. `state` and `step` are always there and every field has its type."""
+
+    state: Required[str]
+    """One of `STATES`; "damaged" where status.json or config.yaml cannot be read, and, in
+    `RunDir.current`, "interrupted" where the process has gone."""
+    step: Required[int]
+    """Optimizer steps taken."""
+    steps: int
+    """Optimizer steps planned."""
+    pid: int
+    """Process that wrote the status, for messages only."""
+    updated: float
+    """When it was written, in seconds since 1970."""
+    since: float
+    """When the run was queued, in seconds since 1970."""
+    message: str
+    """Why the run ended early, or what is damaged and what to do."""
+    stage: str
+    """The stage that a pipeline is at."""
 
 
 class RunDir:
@@ -45,6 +92,8 @@ class RunDir:
         self.adapter_dir = self.path / "adapter"
         self.log_file = self.path / "log.txt"
         self.stop_file = self.path / "stop"
+        self.lock_file = self.path / "run.lock"
+        self._lock = FileLock(self.lock_file, thread_local=False)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], config_yaml: str) -> RunDir:
@@ -68,35 +117,105 @@ class RunDir:
             RunError: the folder holds no run.
         """
         run = cls(path)
-        if not run.config_file.is_file():
+        if not os.path.lexists(run.config_file):  # a damaged one is told by the status
             raise RunError(f"{path} is not a run directory: it has no config.yaml")
         return run
+
+    def config(self) -> RunConfig:
+        """The resolved configuration.
+
+        Raises:
+            ConfigError: config.yaml cannot be read, or is not the configuration of a run.
+        """
+        if fault := _not_a_file(self.config_file, LARGEST_CONFIG):
+            raise ConfigError(f"{self.config_file}: {fault}")
+        config = load_config(self.config_file)
+        if missing := [name for name in SECTIONS if name not in config.model_fields_set]:
+            raise ConfigError(
+                f"{self.config_file}: lacks the sections {', '.join(missing)}; it is not the "
+                "resolved configuration of a run"
+            )
+        return config
+
+    def config_text(self) -> str:
+        """config.yaml as it stands; empty where it cannot be read."""
+        try:
+            if _not_a_file(self.config_file, LARGEST_CONFIG):
+                return ""
+            return self.config_file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    # --- the process that trains ---
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Own the run: until the end of the block, no other process trains it and it is alive.
+
+        The same object may lock again within the block.
+
+        Raises:
+            RunError: another process owns the run, or the lock file cannot be made.
+        """
+        with writing(self.path):
+            try:
+                self._lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.01)
+            except Timeout:
+                pid = self.status().get("pid")
+                by = f" (process {pid})" if pid else ""
+                raise RunError(f"{self.path} is still running{by}; stop it first") from None
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def is_alive(self) -> bool:
+        """Whether a process owns the run."""
+        try:
+            self.lock_file.lstat()
+            with FileLock(self.lock_file).acquire(timeout=0.2, poll_interval=0.01):
+                return False
+        except FileNotFoundError:
+            return False
+        except Timeout:
+            return True
+        except OSError:  # it cannot be tested: the status counts
+            return self.status()["state"] in BUSY
 
     # --- events ---
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Add one event; a reader sees whole lines only."""
-        line = json.dumps({"time": round(time.time(), 3), **event}, ensure_ascii=False)
-        with self.events_file.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        line = json.dumps({"time": round(time.time(), 3), **event}, ensure_ascii=False) + "\n"
+        with self.events_file.open("ab", buffering=0) as file:
+            begin, rest = file.tell(), memoryview(line.encode())
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                file.truncate(begin)  # else the next event would be glued to half a line
+                raise
 
     def events(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
-        """All events in order, or those of one type; half-written lines are left out."""
+        """All events in order, or those of one type; lines that are no events are left out."""
         for event in chain(self._events_of_stages(), self._own_events()):
             if kind is None or event["type"] == kind:
                 yield event
 
     def _own_events(self) -> Iterator[dict[str, Any]]:
+        return (event for event in self._lines() if event is not None)
+
+    def _lines(self) -> Iterator[dict[str, Any] | None]:
+        """What each whole line holds; a last line without its end is still being written."""
         if not self.events_file.is_file():
             return
-        with self.events_file.open("rb") as file:  # bytes: a line may end within a character
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    yield json.loads(line)
-                except ValueError:  # cut short by a full disk, and the next line glued to it
-                    continue
+        try:
+            with self.events_file.open("rb") as file:  # bytes: a line may end within a character
+                for line in file:
+                    if line.endswith(b"\n"):
+                        yield parse_event(line)
+        except OSError:
+            yield None
 
     def forget_after(self, step: int) -> None:
         """Drop events and stored groups of later steps: a resumed run writes them again."""
@@ -116,27 +235,72 @@ class RunDir:
         status = {"state": state, "pid": os.getpid(), "updated": round(time.time(), 3), **fields}
         write_atomic(self.status_file, json.dumps(status, indent=1))
 
-    def status(self) -> dict[str, Any]:
-        """The last status; {"state": "created"} where none was written.
-
-        Where the file is no status (a disk that was full), the run counts as failed.
-        """
+    def status(self) -> Status:
+        """The last status; "created" where none was written, "damaged" where it cannot be read."""
         try:
-            return json.loads(self.status_file.read_text(encoding="utf-8"))
+            return _read_status(self.status_file)
         except FileNotFoundError:
-            return {"state": "created"}
-        except ValueError:
-            return {"state": "failed", "message": f"{self.status_file} is damaged"}
+            if not self.events_file.exists():
+                return {"state": "created", "step": 0}
+            return self._damaged("status.json is missing")
+        except UNREADABLE as error:
+            return self._damaged(f"{self.status_file} is damaged ({_reason(error)})")
 
-    def current(self) -> dict[str, Any]:
-        """The status with its state as it is: "interrupted" where the process has gone.
+    def _damaged(self, fault: str) -> Status:
+        todo = f"`gft-lite resume {self.path}` goes on from the last checkpoint and writes it anew"
+        return {"state": "damaged", "step": 0, "message": f"{fault}; {todo}"}
 
-        Not for the process that trains the run itself.
-        """
+    def current(self) -> Status:
+        """The status with its state as it is: "interrupted" where the process has gone, "damaged"
+        where the configuration cannot be used."""
         status = self.status()
-        if status["state"] in BUSY and not alive(status):
-            return {**status, "state": "interrupted"}
+        if status["state"] in BUSY:
+            if self.is_alive():
+                return status
+            status = {**status, "state": "interrupted"}
+        if status["state"] != "damaged" and (fault := self._config_fault()):
+            todo = "correct it or restore it from a copy; the other files of the run are untouched"
+            return {**status, "state": "damaged", "message": f"{fault}; {todo}"}
         return status
+
+    def _config_fault(self) -> str:
+        try:
+            there = self.config_file.stat()
+        except OSError as error:
+            return f"{self.config_file} cannot be read ({_reason(error)})"
+        return _config_fault(self.config_file, there.st_ino, there.st_mtime_ns, there.st_size)
+
+    def damage(self) -> list[str]:
+        """What of this run cannot be read, groups aside, a sentence each: file and what to do."""
+        status = self.current()
+        found = [status.get("message", "")] if status["state"] == "damaged" else []
+        if broken := sum(event is None for event in self._lines()):
+            lines = "1 line is" if broken == 1 else f"{broken} lines are"
+            found.append(
+                f"{self.events_file}: {lines} damaged and left out; curves and figures lack them, "
+                "the adapter does not depend on them"
+            )
+        record = self.adapter_dir / "gft_lite.json"
+        try:
+            if os.path.lexists(record) and not isinstance(_read_json(record), dict):
+                raise ValueError("it is no JSON object")
+        except UNREADABLE as error:
+            found.append(
+                f"{record} is damaged ({_reason(error)}); the adapter's weights are a file of "
+                f"their own: restore the record from a copy, or delete {self.adapter_dir} and "
+                f"resume the run"
+            )
+        return found + [sentence for stage in self.stages() for sentence in stage.damage()]
+
+    def damaged_groups(self) -> list[str]:
+        """A sentence for each file of groups that cannot be read. Reads them all."""
+        found = []
+        for step in self._own_group_steps():
+            try:
+                self._read_own_groups(step)
+            except RunError as error:
+                found.append(str(error))
+        return found + [line for stage in self.stages() for line in stage.damaged_groups()]
 
     def request_stop(self) -> None:
         """Ask the run to stop after the current step."""
@@ -146,15 +310,23 @@ class RunDir:
 
     def stages(self) -> list[RunDir]:
         """The runs of a pipeline's stages so far, in order; none where this is no pipeline."""
-        found = [RunDir(file.parent) for file in self.path.glob("stage-*-*/config.yaml")]
-        return sorted(found, key=lambda stage: stage_number(stage.path))
+        folders = {
+            file.parent
+            for name in ("config.yaml", "status.json")
+            for file in self.path.glob(f"stage-*-*/{name}")
+            if re.fullmatch(r"stage-\d+-.+", file.parent.name)
+        }
+        return [RunDir(folder) for folder in sorted(folders, key=stage_number)]
 
     def _steps_before(self) -> list[tuple[int, RunDir]]:
         """Every stage, and the steps all stages before it took."""
         out, before = [], 0
         for stage in self.stages():
             out.append((before, stage))
-            before += stage.status().get("step", 0)
+            status = stage.status()
+            if status["state"] == "damaged":
+                before += max((event.get("step", 0) for event in stage.events()), default=0)
+            before += status["step"]
         return out
 
     def _events_of_stages(self) -> Iterator[dict[str, Any]]:
@@ -169,7 +341,7 @@ class RunDir:
         self.groups_dir.mkdir(exist_ok=True)
         target = self.groups_dir / f"step-{step:06d}.json.gz"
         aside = target.with_suffix(".tmp")
-        with gzip.open(aside, "wt", encoding="utf-8", compresslevel=3) as file:
+        with _aside(aside), gzip.open(aside, "wt", encoding="utf-8", compresslevel=3) as file:
             json.dump(groups, file, ensure_ascii=False)
         aside.replace(target)
 
@@ -177,27 +349,45 @@ class RunDir:
         """The groups of one step.
 
         Raises:
-            RunError: that step was not stored.
+            RunError: that step was not stored, or its file is damaged.
         """
         for before, stage in reversed(self._steps_before()):
             if step > before:
                 return stage.read_groups(step - before)
+        return self._read_own_groups(step)
+
+    def _read_own_groups(self, step: int) -> list[dict[str, Any]]:
         file = self.groups_dir / f"step-{step:06d}.json.gz"
-        if not file.is_file():
+        if not os.path.lexists(file):
             raise RunError(f"{self.path}: the groups of step {step} were not stored")
-        with gzip.open(file, "rt", encoding="utf-8") as handle:
-            return json.load(handle)
+        try:
+            if fault := _not_a_file(file):
+                raise ValueError(fault)
+            with gzip.open(file, "rt", encoding="utf-8") as handle:
+                groups = json.load(handle)
+            if not isinstance(groups, list) or not all(isinstance(g, dict) for g in groups):
+                raise ValueError("it is no list of groups")
+        except UNREADABLE as error:
+            raise RunError(
+                f"{file} is damaged ({_reason(error)}); other steps can be looked at, and the "
+                "adapter does not depend on it"
+            ) from None
+        return groups
 
     def group_steps(self) -> list[int]:
         """Steps whose groups are stored."""
-        own = sorted(step_of(file) for file in self.groups_dir.glob("step-*.json.gz"))
+        own = self._own_group_steps()
         return own + [b + step for b, stage in self._steps_before() for step in stage.group_steps()]
+
+    def _own_group_steps(self) -> list[int]:
+        files = self.groups_dir.glob("step-*.json.gz")
+        return sorted(step_of(file) for file in files if re.fullmatch(r"step-\d+", file.name[:-8]))
 
     def checkpoints(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
         return sorted(
             folder
-            for folder in self.checkpoints_dir.glob("step-*")
+            for folder in self.checkpoints_dir.glob("step-[0-9]*")
             if (folder / "state.json").is_file()
         )
 
@@ -220,19 +410,86 @@ def of_stage(event: Mapping[str, Any], number: int, before: int) -> dict[str, An
     return told | {"type": "stage_finished"} if ended else told
 
 
-def alive(status: Mapping[str, Any]) -> bool:
-    """Whether the process of a status still runs: the same one, not a later one with its number,
-    and not this one."""
-    import psutil
-
-    if status["pid"] == os.getpid():
-        return False
+def parse_event(line: bytes) -> dict[str, Any] | None:
+    """The event of one line of events.jsonl; None where it is none."""
     try:
-        process = psutil.Process(status["pid"])
-        ended = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-        return not ended and process.create_time() <= status["updated"]
-    except psutil.NoSuchProcess:
-        return False
+        event = json.loads(line)
+    except (ValueError, RecursionError):  # cut short by a full disk, and the next line glued to it
+        return None
+    if not isinstance(event, dict) or not isinstance(event.get("type"), str):
+        return None
+    return event if _is_count(event.get("step", 0)) else None
+
+
+def _read_status(file: Path) -> Status:
+    """A status with every field of its type.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    found = _read_json(file)
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
+    if found.get("state") not in STATES:
+        raise ValueError(f"its state is {found.get('state')!r:.60}")
+    checks = {"step": _is_count, "steps": _is_count, "pid": _is_count, "updated": _is_time}
+    checks |= {"since": _is_time, "message": _is_text, "stage": _is_text}
+    for name, fits in checks.items():
+        if name in found and not fits(found[name]):
+            raise ValueError(f"its {name} is {found[name]!r:.60}")
+    status: Status = {"step": 0, **found}  # type: ignore[typeddict-item]
+    return status
+
+
+def _read_json(file: Path) -> Any:
+    if fault := _not_a_file(file, LARGEST_STATUS):
+        raise ValueError(fault)
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _not_a_file(file: Path, limit: float = math.inf) -> str:
+    """Why a file must not be opened: reading a pipe waits for ever, a device never ends."""
+    there = file.stat()
+    if not stat.S_ISREG(there.st_mode):
+        return "it is a folder" if stat.S_ISDIR(there.st_mode) else "it is no regular file"
+    return f"it has {there.st_size:,} bytes" if there.st_size > limit else ""
+
+
+def _reason(error: BaseException) -> str:
+    """Why a file cannot be read, in a few words."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no UTF-8 text"
+    if isinstance(error, json.JSONDecodeError):
+        return "it is empty" if not error.doc.strip() else "it is no valid JSON"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error) or "it ends too early"
+
+
+@lru_cache(maxsize=1024)
+def _config_fault(file: Path, inode: int, changed_ns: int, size: int) -> str:
+    """What is wrong with a configuration, read once for every version of the file."""
+    try:
+        RunDir(file.parent).config()
+    except ConfigError as error:
+        return str(error)
+    except OSError as error:
+        return f"{file} cannot be read ({_reason(error)})"
+    return ""
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def step_of(path: Path) -> int:
@@ -243,8 +500,20 @@ def step_of(path: Path) -> int:
 def write_atomic(path: Path, text: str) -> None:
     """Write aside, then rename: a reader sees the old file or the new one, never half of one."""
     aside = path.with_name(path.name + ".tmp")
-    aside.write_text(text, encoding="utf-8")
+    with _aside(aside):
+        aside.write_text(text, encoding="utf-8")
     aside.replace(path)
+
+
+@contextmanager
+def _aside(file: Path) -> Iterator[None]:
+    """Write a file; what was written before an error does not stay: the disk may be full."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            file.unlink()
+        raise
 
 
 @contextmanager
@@ -253,6 +522,8 @@ def writing(folder: Path, todo: str = TO_WRITE) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if short := shortage(error):
+            raise RunError(f"{folder} cannot be written: {short}") from None
         raise RunError(f"{folder} cannot be written ({error.strerror}); {todo}") from None
 
 
@@ -270,9 +541,8 @@ def claim_empty(path: Path) -> None:
             )
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(
-            f"{path}: the output folder cannot be made ({error.strerror}); choose another --out"
-        ) from None
+        reason = shortage(error) or f"{error.strerror}; choose another --out"
+        raise RunError(f"{path}: the output folder cannot be made ({reason})") from None
 
 
 def _taken(path: Path) -> tuple[str, str]:
@@ -283,18 +553,35 @@ def _taken(path: Path) -> tuple[str, str]:
     todo = f", or continue the run with `gft-lite resume {path}`"
     if (status := run.status())["state"] != "failed":
         return "a run", todo
-    reason = str(status.get("message", "")).split("\n")[0]
+    reason = status.get("message", "").split("\n")[0]
     begin = ", delete the folder to begin again in it"
     return f"a run, which failed ({reason})", f"{begin}{todo} and the settings it has"
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run, be it damaged: one file alone may be of another program."""
+    names = ("config.yaml", "status.json", "events.jsonl", "checkpoints")
+    return sum(os.path.lexists(folder / name) for name in names) >= 2
 
 
 def list_runs(root: str | os.PathLike[str]) -> list[RunDir]:
     """Runs below a folder (the folder itself, its children and grandchildren), newest first."""
     top = Path(root)
-    found = [
+    found = {
         file.parent
-        for pattern in ("config.yaml", "*/config.yaml", "*/*/config.yaml")
-        for file in top.glob(pattern)
-        if (file.parent / "status.json").is_file()
-    ]
-    return [RunDir(p) for p in sorted(found, key=lambda p: -(p / "config.yaml").stat().st_mtime)]
+        for pattern in ("", "*/", "*/*/")
+        for name in ("config.yaml", "status.json")
+        for file in top.glob(pattern + name)
+        if is_run(file.parent)
+    }
+    return [RunDir(folder) for folder in sorted(found, key=changed_at, reverse=True)]
+
+
+def changed_at(folder: Path) -> float:
+    """When a run was made, for the order of lists."""
+    for path in (folder / "config.yaml", folder):
+        try:
+            return path.stat().st_mtime
+        except OSError:
+            continue
+    return 0.0

@@ -18,15 +18,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from gft_lite.config import RunConfig, load_config
+from gft_lite import terminal
+from gft_lite.config import RunConfig
 from gft_lite.guard import fail, guarded, move_to, stop_on_signal
 from gft_lite.limits import within_limits
-from gft_lite.locks import locked
 from gft_lite.measure import measure
 from gft_lite.memory import forecast, shape_of
 from gft_lite.pipeline import check_stages, run_stages
 from gft_lite.prepare import Prepared, prepare
-from gft_lite.runs import BUSY, RunDir, State, alive, step_of, writing
+from gft_lite.runs import RunDir, State, step_of, writing
 from gft_lite.types import InputError, ModelError, RunError
 
 Event = dict[str, Any]
@@ -83,28 +83,35 @@ def resume(
     *,
     on_event: Callable[[Event], None] | None = None,
     allow_custom_reward: bool = True,
+    queued: bool = False,
 ) -> RunResult:
     """Continue a stopped or killed run from its last checkpoint, to the same numbers.
+
+    Args:
+        path: the run directory.
+        on_event: called with every event.
+        allow_custom_reward: whether `reward.file` may name a Python file to run.
+        queued: continue only if the run still waits in a queue.
 
     Raises:
         RunError: no run there, one that is still running, finished, or cannot be written.
     """
     run = RunDir.open(path)
-    if run.status()["state"] == "finished":
-        raise RunError(f"{path} is finished; nothing is left to do")
-    # locked: two may begin at once, and one of them has to see the other
-    with writing(run.path), locked(run.config_file):
-        status = run.status()
-        if status["state"] in BUSY and alive(status):
-            raise RunError(f"{path} is still running (process {status['pid']}); stop it first")
-        move_to(run, "starting")
-    try:
-        config = load_config(run.config_file)
-        prepared = _checked(config, allow_custom_reward)
-    except Exception as error:
-        fail(run, error)
-        raise
-    return _finish(run, _events(run, config, prepared, allow_custom_reward), on_event)
+    with run.lock():
+        if run.status()["state"] == "finished":
+            raise RunError(f"{path} is finished; nothing is left to do")
+        if queued and run.status()["state"] != "queued":
+            raise RunError(f"{path} has left the queue")
+        run.stop_file.unlink(missing_ok=True)  # a wish to the run that was
+        with writing(run.path):
+            move_to(run, "starting")
+        try:
+            config = run.config()
+            prepared = _checked(config, allow_custom_reward)
+        except Exception as error:
+            fail(run, error)
+            raise
+        return _finish(run, _events(run, config, prepared, allow_custom_reward), on_event)
 
 
 def _create(
@@ -136,6 +143,7 @@ def _events(
     run: RunDir, config: RunConfig, prepared: Prepared | None, allow_custom_reward: bool
 ) -> Iterator[Event]:
     def train_stage(stage: RunDir, its: RunConfig) -> Iterator[Event]:
+        stage.stop_file.unlink(missing_ok=True)  # as in `resume`
         return guarded(
             stage, _run(stage, its, prepare(its, allow_custom_reward=allow_custom_reward))
         )
@@ -153,7 +161,6 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
     checkpoints = run.checkpoints()
     begin = step_of(checkpoints[-1]) if checkpoints else 0
     run.forget_after(begin if checkpoints else -1)
-    run.stop_file.unlink(missing_ok=True)  # a wish to the run that was
     run.set_status("running", step=begin, steps=config.train.steps)
     with prepared.scorer as scorer, stop_on_signal(run):
         check_card(config)
@@ -276,14 +283,19 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m gft_lite.worker", description=main.__doc__)
     parser.add_argument("run_dir")
     parser.add_argument("--allow-custom-reward", action="store_true")
+    parser.add_argument("--queued", action="store_true", help="only if it waits in a queue")
     arguments = parser.parse_args(argv)
     try:
-        resume(arguments.run_dir, allow_custom_reward=arguments.allow_custom_reward)
+        resume(
+            arguments.run_dir,
+            allow_custom_reward=arguments.allow_custom_reward,
+            queued=arguments.queued,
+        )
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        terminal.note(f"error: {error}")
         return 2
     except Exception as error:
-        print(f"error: {error}; details in log.txt", file=sys.stderr)
+        terminal.note(f"error: {error}; details in log.txt")
         return 1
     return 0
 

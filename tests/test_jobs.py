@@ -8,12 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from gft_lite.config import RunConfig, load_config
 from gft_lite.jobs import Jobs, check_harmless
-from gft_lite.locks import locked
 from gft_lite.runs import RunDir
 from gft_lite.types import ConfigError, RewardError, RunError
 from gft_lite.workspace import Workspace
@@ -156,31 +154,45 @@ def test_a_worker_that_ends_without_a_word_has_failed(
 
 
 def test_an_app_that_starts_again_right_after_a_spawn_leaves_the_run_alone(jobs: Jobs) -> None:
-    jobs.start(config())
-    pid = jobs.job("gft-1").status["pid"]
+    """Its own worker for the waiting run loses to the one that is there already."""
+    run = jobs.start(config("train.steps=500"))
     again = Jobs(jobs.workspace)
     again.advance()
-    assert again.job("gft-1").state == "starting" and again.job("gft-1").status["pid"] == pid
-    assert not again._started and again.place("gft-1") == 0
+    wait(lambda: any(run.events("step")))
+    wait(lambda: not again._started or again.advance())
+    assert again.job("gft-1").state == "running" and again.place("gft-1") == 0
+    assert len(list(run.events("started"))) == 1 and not list(run.events("failed"))
     again.stop("gft-1")
-    wait(lambda: state(jobs, "gft-1") == "stopped" and not psutil.pid_exists(pid))
+    wait(lambda: state(jobs, "gft-1") == "stopped")
+
+
+def test_stopped_by_another_app_while_the_model_loads(jobs: Jobs) -> None:
+    run = jobs.start(config())
+    wait(lambda: jobs.job("gft-1").state == "starting")
+    Jobs(jobs.workspace).stop("gft-1")
+    wait(lambda: state(jobs, "gft-1") == "stopped")
+    assert run.status()["step"] == 0 and not list(run.events("step"))
+
+
+def test_stopped_in_the_queue_after_its_worker_was_started(jobs: Jobs) -> None:
+    run = jobs.start(config())
+    assert (run.status()["state"], jobs.job("gft-1").state) == ("queued", "starting")
+    worker = jobs._started["gft-1"]
+    jobs.stop("gft-1")
+    assert worker.poll() is not None and state(jobs, "gft-1") == "stopped"
+    assert not list(run.events())
 
 
 def test_of_two_workers_on_one_run_one_trains_and_the_other_says_so(workspace: Workspace) -> None:
     """Both stand at the same gate when it opens."""
-    run = RunDir.create(workspace.runs_dir / "gft-1", config().to_yaml())
+    run = RunDir.create(workspace.runs_dir / "gft-1", config("train.steps=12").to_yaml())
     command = [sys.executable, "-m", "gft_lite.worker", str(run.path)]
-    with locked(run.config_file):
-        workers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-        for worker in workers:
-            opened = psutil.Process(worker.pid).open_files
-            wait(lambda opened=opened: str(run.config_file) in [file.path for file in opened()])
-        assert run.status()["state"] == "created"
+    workers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = {worker.pid: worker.communicate(timeout=240)[1] for worker in workers}
     refused, trained = sorted(workers, key=lambda worker: -worker.returncode)
     assert (refused.returncode, trained.returncode) == (2, 0), said
     assert f"is still running (process {trained.pid}); stop it first" in said[refused.pid]
-    assert [event["step"] for event in run.events("step")] == [1, 2]
+    assert [event["step"] for event in run.events("step")] == list(range(1, 13))
     assert run.status()["state"] == "finished"
 
 

@@ -2,9 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,13 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gft_lite import worker
+from gft_lite.config import load_config
 from gft_lite.runs import RunDir, claim_empty, list_runs, step_of, write_atomic
 from gft_lite.types import RunError
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
-    return RunDir.create(tmp_path / "run", "train: {steps: 3}\n")
+    return RunDir.create(tmp_path / "run", load_config(overrides=["train.steps=3"]).to_yaml())
 
 
 @pytest.fixture
@@ -215,10 +220,114 @@ def test_a_reader_never_sees_half_a_status(run: RunDir) -> None:
 
 def test_status_of_a_run_that_wrote_none_or_a_damaged_one(run: RunDir) -> None:
     run.status_file.write_text("")
-    assert run.status()["state"] == "failed"
-    assert run.status()["message"] == f"{run.status_file} is damaged"
+    assert run.status()["state"] == "damaged"
+    assert run.status()["message"] == (
+        f"{run.status_file} is damaged (it is empty); `gft-lite resume {run.path}` goes on from "
+        "the last checkpoint and writes it anew"
+    )
     run.status_file.unlink()
-    assert run.status() == {"state": "created"}
+    assert run.status() == {"state": "created", "step": 0}
+
+
+# --- the lock ---
+
+OWNER = """
+import sys
+from gft_lite.runs import RunDir
+with RunDir(sys.argv[1]).lock():
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def owner(run: RunDir) -> Iterator[subprocess.Popen[str]]:
+    """Another process that owns the run."""
+    command = [sys.executable, "-c", OWNER, str(run.path)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout and process.stdout.readline() == "locked\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_run_is_alive_while_a_process_owns_it_and_no_longer(run: RunDir) -> None:
+    run.set_status("running", step=3)
+    assert run.current()["state"] == "interrupted"
+    with owner(run) as process:
+        assert run.current()["state"] == "running"
+        process.kill()
+        process.wait()
+        assert run.current()["state"] == "interrupted"
+    with run.lock():
+        assert run.current()["state"] == "running"  # seen from the process that trains it, too
+    assert run.current()["state"] == "interrupted"
+
+
+def test_neither_a_process_number_nor_a_clock_makes_a_run_alive(run: RunDir) -> None:
+    """The number is taken by another process, and the clock was set back since."""
+    for pid in (os.getpid(), 1, os.getppid()):
+        for updated in (time.time() + 1e6, time.time(), 1.0):
+            status = {"state": "running", "pid": pid, "updated": updated, "step": 2}
+            run.status_file.write_text(json.dumps(status))
+            assert run.current()["state"] == "interrupted"
+    with owner(run):
+        run.status_file.write_text(json.dumps({"state": "running", "pid": 2**22 + 1, "step": 2}))
+        assert run.current()["state"] == "running"  # a container counts its processes anew
+
+
+def test_a_copy_of_a_running_run_is_not_alive(run: RunDir, tmp_path: Path) -> None:
+    run.set_status("running", step=3)
+    with owner(run):
+        copy = RunDir(shutil.copytree(run.path, tmp_path / "copy"))
+        assert (run.current()["state"], copy.current()["state"]) == ("running", "interrupted")
+        with copy.lock():
+            pass
+
+
+def test_a_run_has_one_owner_and_may_lock_again_within(run: RunDir) -> None:
+    refused = pytest.raises(RunError, match=r"run is still running \(process \d+\); stop it first")
+    with run.lock(), run.lock(), refused, RunDir(run.path).lock():
+        pass
+    with owner(run), pytest.raises(RunError, match="is still running"):
+        worker.resume(run.path)
+    assert run.status()["state"] == "created"
+
+
+def test_many_looks_at_the_lock_disturb_neither_each_other_nor_an_owner(run: RunDir) -> None:
+    """A look takes the lock for an instant."""
+    run.set_status("running")
+    with run.lock():
+        pass
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.extend(RunDir(run.path).current()["state"] for _ in range(100))
+
+    looks = [threading.Thread(target=look) for _ in range(3)]
+    for thread in looks:
+        thread.start()
+    for thread in looks:
+        thread.join()
+    assert seen == ["interrupted"] * 300
+    looks = [threading.Thread(target=look) for _ in range(3)]
+    for thread in looks:
+        thread.start()
+    for _ in range(20):
+        with RunDir(run.path).lock():
+            pass
+    for thread in looks:
+        thread.join()
+
+
+def test_where_the_lock_cannot_be_tested_the_status_counts(run: RunDir) -> None:
+    run.set_status("running")
+    run.lock_file.symlink_to(run.lock_file)  # a loop: root cannot open it either
+    assert run.current()["state"] == "running"
+    with pytest.raises(RunError, match="cannot be written"), run.lock():
+        pass
 
 
 def test_write_atomic_keeps_the_old_file_where_writing_fails(tmp_path: Path) -> None:

@@ -204,11 +204,10 @@ def _scores(name: str, runs: Mapping[str, RunDir], folder: Path, say: Say) -> di
 
 def _accuracy(run: RunDir, choose: Path) -> tuple[float, float]:
     """(greedy accuracy, mean greedy reward) of a run's adapter on the prompts that choose."""
-    from gft_lite.config import load_config
     from gft_lite.evaluation import evaluate
     from gft_lite.models import load_policy
 
-    config = load_config(run.config_file)
+    config = run.config()
     there = {"eval_path": str(choose), "retention_path": None}
     prepared = prepare(
         changed(config, {"data": there, "eval": {"examples": 10**9}}), allow_custom_reward=True
@@ -228,8 +227,6 @@ def _accuracy(run: RunDir, choose: Path) -> tuple[float, float]:
 
 def _row(entry: Entry, run: RunDir, scores: Mapping[str, Sequence[float]]) -> Row:
     """An entry's line, from its run directory alone."""
-    from gft_lite.config import load_config
-
     steps = list(run.events("step"))
     started = next(run.events("started"))
     metrics = next(run.events("finished"))["metrics"]
@@ -241,7 +238,7 @@ def _row(entry: Entry, run: RunDir, scores: Mapping[str, Sequence[float]]) -> Ro
         trained_tokens=sum(event["trained_tokens"] for event in steps),
         peak_memory_gib=max(event["peak_memory_gib"] for event in steps),
         examples=started["examples"],
-        learning_rate=load_config(run.config_file).train.learning_rate,
+        learning_rate=run.config().train.learning_rate,
         learning_rates_tried=entry.rates if len(entry.rates) > 1 else entry.tried,
         chosen_on={name: round(score[0], 4) for name, score in scores.items()},
     )

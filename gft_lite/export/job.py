@@ -17,7 +17,7 @@ from gft_lite.adapters import (
     run_of,
 )
 from gft_lite.assets import resolve
-from gft_lite.config import EMBEDDED_MODEL, ModelConfig, RunConfig, config_from_dict, load_config
+from gft_lite.config import EMBEDDED_MODEL, ModelConfig, RunConfig, config_from_dict
 from gft_lite.data import load_examples
 from gft_lite.models import Policy
 from gft_lite.models.check import read_record
@@ -77,8 +77,8 @@ def record_for_others(job: Job, policy: Policy) -> Record:
     record = read_record(job.adapter)
     run = run_of(job.adapter)
     if record is None and run is not None:
-        config = load_config(run.config_file)
-        steps = run.status().get("step", 0)
+        config = run.config()
+        steps = run.status()["step"]
         if job.adapter.parent.name.startswith("step-"):
             steps = step_of(job.adapter.parent)
         started = next(run.events("started"), {})
@@ -102,6 +102,6 @@ def without_folders(value: Any) -> Any:
 
 def _config_of(path: Path) -> RunConfig | None:
     if run := run_of(path):
-        return load_config(run.config_file)
+        return run.config()
     record = read_record(adapter_folder(path)) or {}
     return config_from_dict(record["config"]) if "config" in record else None

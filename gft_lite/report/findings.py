@@ -95,6 +95,8 @@ def run_headline(record: Record) -> str:
         "finished": f"Finished after {done} step{'s' * (done != 1)}",
         "stopped": f"Stopped after {done}{of} steps",
         "failed": f"Failed after {done}{of} steps",
+        "interrupted": f"Interrupted after {done}{of} steps",
+        "damaged": f"Damaged: {done}{of} steps can be read",
         "running": f"Running: {done}{of} steps done",
     }.get(record.state, "Not started yet")
     target = number(record.last_eval, "target.greedy_accuracy")

@@ -39,8 +39,8 @@ class Record:
 
     @property
     def state(self) -> str:
-        """created, running, finished, stopped or failed."""
-        return str(self.status.get("state", "created"))
+        """The state that `RunDir.current` gives."""
+        return str(self.status["state"])
 
     @property
     def method(self) -> str:
@@ -71,17 +71,14 @@ class Record:
         """Stored groups of a step; none where they are missing or unreadable."""
         try:
             found = self.run.read_groups(step)
-        except (RunError, OSError, EOFError, ValueError):
+        except RunError:
             return []
-        return [group for group in found if isinstance(group, dict) and responses(group)]
+        return [group for group in found if responses(group)]
 
 
 def read_record(run: RunDir) -> Record:
     """Read a run directory."""
-    try:
-        config_yaml = run.config_file.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        config_yaml = ""
+    config_yaml = run.config_text()
     config = parse_config(config_yaml)
     events = list(run.events())
     stages = tuple(read_record(stage) for stage in run.stages())
@@ -97,7 +94,7 @@ def read_record(run: RunDir) -> Record:
         name=run.path.resolve().name,
         config_yaml=config_yaml,
         config=config,
-        status=run.status(),
+        status=run.current(),
         starts=tuple(e for e in events if e["type"] == "started"),
         steps=tuple(steps),
         evals=tuple(evals[step] for step in sorted(evals)),
@@ -123,7 +120,7 @@ def parse_config(config_yaml: str) -> Mapping[str, Any]:
     """The configuration as plain data; {} where it is no YAML."""
     try:
         config = yaml.safe_load(config_yaml)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         return {}
     return config if isinstance(config, dict) else {}
 

@@ -65,7 +65,7 @@ def run_page(record: Record) -> str:
         html=[
             notes([f"The run ended early: {said}"]) if said else "",
             tiles(_headline_figures(record)),
-            section("Worth a look", [notes(warnings(record))]),
+            section("Worth a look", [notes([*warnings(record), *record.run.damaged_groups()])]),
             section("Stages", [stage_table(record)], STAGES_INTRO),
             section("Curves", [run_curves(record)], CURVES_INTRO),
             section("Inside a group", [inside_groups(record)], INSIDE_INTRO),

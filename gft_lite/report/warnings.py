@@ -46,6 +46,7 @@ def warnings(record: Record) -> list[str]:
             f"Memory ran out {len(record.out_of_memory)} times and the steps were repeated with "
             f"smaller batches. A next run of this kind may start with {sizes}."
         )
+    found += [line for line in record.run.damage() if line != record.status.get("message")]
     return [sentence for sentence in found if sentence]
 
 

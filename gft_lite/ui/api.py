@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from gft_lite.config import load_config
+from gft_lite.runs import Status
 from gft_lite.ui.said import guarded
 from gft_lite.ui.shell import Shell
 
@@ -44,5 +45,5 @@ def expose(shell: Shell) -> None:
         gr.api(guarded(endpoint), api_name=endpoint.__name__, concurrency_limit=4)
 
 
-def _plain(status: dict[str, Any]) -> dict[str, Any]:
+def _plain(status: Status) -> dict[str, Any]:
     return {key: value for key, value in status.items() if key != "pid"}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gft_lite.config import ModelConfig, RunConfig, load_config
+from gft_lite.config import ModelConfig, RunConfig
 from gft_lite.runs import BUSY, RunDir
 from gft_lite.types import GftError, RunError
 from gft_lite.ui.shell import Shell
@@ -121,7 +121,7 @@ def _of_run(name: str, run: RunDir, state: str) -> Adapter:
     if not (run.adapter_dir / "adapter_config.json").is_file():
         raise RunError(f"{name} ended before it had an adapter ({state}): resume it in Train")
     try:
-        config = load_config(run.config_file)
+        config = run.config()
     except GftError:
         raise RunError(f"{name} cannot be used: its settings cannot be read") from None
     model = harmless(config.model)

@@ -6,7 +6,6 @@ time whenever there are too many. A run that went back to a checkpoint is read a
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -19,7 +18,7 @@ from gft_lite.jobs import Job
 from gft_lite.report.numbers import number
 from gft_lite.report.record import Event, Record, parse_config, read_record, rollout_of, with_shares
 from gft_lite.report.warnings import warnings
-from gft_lite.runs import BUSY
+from gft_lite.runs import BUSY, parse_event
 
 POINTS = 300
 PACED_BY = 20  # steps that the remaining time is estimated from
@@ -32,7 +31,7 @@ class Followed:
 
     def __init__(self, job: Job) -> None:
         self.run = job.run
-        self.config_yaml = self.run.config_file.read_text(encoding="utf-8", errors="replace")
+        self.config_yaml = self.run.config_text()
         self.config = parse_config(self.config_yaml)
         self._inside = threading.Lock()
         self._warned: tuple[float, tuple[Any, ...], list[str]] = (0.0, (), [])
@@ -100,16 +99,13 @@ class Followed:
                     self._inode = inode
                 file.seek(self._offset)
                 new = file.read()
-        except FileNotFoundError:
+        except OSError:
             return
         whole = new[: new.rfind(b"\n") + 1]
         self._offset += len(whole)
         for line in whole.splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            self._take(event)
+            if event := parse_event(line):
+                self._take(event)
 
     def _take(self, event: Event) -> None:
         kind = event.get("type")

@@ -19,6 +19,7 @@ MARKS = {
     "stopped": "■",
     "failed": "✕",
     "interrupted": "◌",
+    "damaged": "⚠",
     "created": "○",
 }
 

@@ -13,7 +13,8 @@ from gft_lite.report.inside import LEGEND, Look, group_article
 from gft_lite.report.numbers import figure, look, number, percent
 from gft_lite.report.record import responses
 from gft_lite.runs import RunDir
-from gft_lite.ui.html import empty, panel, styled, text
+from gft_lite.types import RunError
+from gft_lite.ui.html import empty, failure, panel, styled, text
 from gft_lite.ui.said import guarded
 from gft_lite.ui.shell import Shell
 
@@ -95,7 +96,10 @@ def group_view(
     if not stored:
         return gr.skip(), NOTHING
     step = min(stored, key=lambda s: abs(s - at))
-    groups = [g for g in run.read_groups(step) if isinstance(g, dict) and responses(g)]
+    try:
+        groups = [group for group in run.read_groups(step) if responses(group)]
+    except RunError as error:
+        return gr.skip(), failure(str(error))
     if not groups:
         return gr.skip(), NOTHING
     place = min(max(1, which), len(groups))

@@ -23,6 +23,7 @@ STATE_WORDS = {
     "stopped": "stopped",
     "failed": "failed",
     "interrupted": "interrupted",
+    "damaged": "damaged",
 }
 NO_RUNS = empty(
     "No runs yet",

@@ -14,6 +14,7 @@ from typing import Any
 
 import gradio as gr
 
+from gft_lite.resources import shortage
 from gft_lite.types import GftError
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ def sentence(error: Exception) -> str:
     """What to tell a person, as plain text. Logs what is not theirs to mend."""
     if isinstance(error, GftError):
         return str(error)
+    if short := shortage(error):
+        return f"{short[:1].upper()}{short[1:]}."
     log.error("a handler broke", exc_info=error)
     return BROKE
 

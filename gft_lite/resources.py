@@ -1,0 +1,57 @@
+"""What the system has no more of, as a sentence with what to do: disk, memory, files, processes.
+
+Libraries report the same shortage as different errors; here they become one sentence. The caller
+adds what becomes of its own work.
+"""
+
+from __future__ import annotations
+
+import errno
+
+ROOM = "no room is left on the disk{of}; make room (`df` shows the free space)"
+SIZE = "a file{of} reached the largest size that is allowed here; raise the limit (`ulimit -f`)"
+FILES = "too many files are open; raise the limit (`ulimit -n 1024` is enough)"
+MEMORY = (
+    "memory ran out; close other programs, raise the limit (`ulimit -v`), or lower "
+    "train.micro_batch_tokens and train.rollout_batch"
+)
+PROCESSES = "no more processes or threads may be started; raise the limit (`ulimit -u`)"
+NAME = "a name is longer than the file system takes (255 bytes){of}; choose a shorter one"
+READ_ONLY = "the file system{of} cannot be written; choose another folder"
+
+BY_NUMBER = {
+    errno.ENOSPC: ROOM,
+    errno.EDQUOT: ROOM,
+    errno.EFBIG: SIZE,
+    errno.EMFILE: FILES,
+    errno.ENFILE: FILES,
+    errno.ENOMEM: MEMORY,
+    errno.EAGAIN: PROCESSES,  # of fork; files here never answer with it
+    errno.ENAMETOOLONG: NAME,
+    errno.EROFS: READ_ONLY,
+}
+BY_TEXT = {
+    "No space left on device": ROOM,
+    "Disk quota exceeded": ROOM,
+    "File too large": SIZE,
+    "PytorchStreamWriter failed writing": ROOM,  # torch drops the reason
+    "unexpected pos": ROOM,
+    "Too many open files": FILES,
+    "annot allocate memory": MEMORY,
+    "can't allocate memory": MEMORY,
+    "failed to map segment": MEMORY,
+    "std::bad_alloc": MEMORY,
+    "can't start new thread": PROCESSES,
+    "Resource temporarily unavailable": PROCESSES,
+}
+
+
+def shortage(error: BaseException) -> str | None:
+    """What the system has no more of, where that is what an error means."""
+    if isinstance(error, MemoryError):
+        return MEMORY
+    if isinstance(error, OSError) and error.errno in BY_NUMBER:
+        of = f" ({error.filename!s:.100})" if error.filename else ""
+        return BY_NUMBER[error.errno].format(of=of)
+    text = str(error)
+    return next((told.format(of="") for sign, told in BY_TEXT.items() if sign in text), None)
