@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from gft_lite.rewards.base import ERROR, UNPARSED, Option, Options, Target, right_if
 from gft_lite.rewards.extract import extract_answer
-from gft_lite.rewards.plain_number import clean
+from gft_lite.rewards.writing import canonical
 from gft_lite.types import Score
 
 MAX_MARKED_CHARS = 200
@@ -49,8 +49,8 @@ def _patterns(choices: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
 def picked(text: str, choices: tuple[str, ...]) -> str | None:
     """The choice that `text` makes, in the spelling of `choices`; None where it makes none."""
     start, bracketed, alone = _patterns(choices)
-    marked = extract_answer(text, allow_last_number=False)
-    found = start.match(clean(marked.text[:MAX_MARKED_CHARS])) if marked else None
+    marked = extract_answer(text, fallback=False)
+    found = start.match(canonical(marked.text[:MAX_MARKED_CHARS])) if marked else None
     if found is None:
         every = list(bracketed.finditer(text)) or list(alone.finditer(text))
         found = every[-1] if every else None
@@ -63,7 +63,7 @@ def picked(text: str, choices: tuple[str, ...]) -> str | None:
 def _reference(answer: str, choices: tuple[str, ...]) -> str | None:
     """The reference's pick: the bare choice, or a marked, bracketed or leading one ("B. Paris")."""
     found = _patterns(choices)[0].match(answer.strip())
-    if found and extract_answer(answer, allow_last_number=False) is None:
+    if found and extract_answer(answer, fallback=False) is None:
         return {name.lower(): name for name in choices}[found[1].lower()]
     return picked(answer, choices)
 

@@ -46,7 +46,7 @@ def score(
         return ERROR
     got, wanted = response, target.answer
     if not whole:
-        marked = extract_answer(response, allow_last_number=False)
+        marked = extract_answer(response, fallback=False)
         got = marked.text if marked else response
         wanted = reference_answer(target.answer)
     rules = (ignore_case, ignore_spaces, ignore_punctuation)

@@ -1,7 +1,10 @@
 """Where the final answer of a response stands.
 
-Order: the last complete \\boxed{…}; the line after the last ####; what follows the last "answer is"
-(also "answer:"); else the last number in the text. Every search is linear in the text's length.
+Order: the last complete \\boxed{…}, together with the boxes that it forms a list with; the line
+after the last ####; what follows the last "answer is" (also "answer:"), to the end of the sentence;
+else, as `fallback` allows, a response that is one short line as a whole, or the last formula or
+number. The answer is never cut inside a sentence: `answer` reads it and knows its parts. Every
+search is linear in the text's length.
 """
 
 from __future__ import annotations
@@ -11,29 +14,30 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from gft_lite.rewards.plain_number import NUMBER, clean, last_number, to_ascii
+from gft_lite.rewards.answer import has_words, read_answer
+from gft_lite.rewards.plain_number import last_number
+from gft_lite.rewards.writing import formulas, to_ascii
 
-How = Literal["boxed", "hashes", "answer is", "last number"]
+How = Literal["boxed", "hashes", "answer is", "whole line", "last formula", "last number"]
 
-_BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+MAX_WHOLE_CHARS = 200
+MAX_SENTENCE_CHARS = 4000
+MAX_GAP_CHARS = 60
+MAX_GAP_WORDS = 4
+
+_BRACES = re.compile(r"\\{1,2}(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _ANSWER_IS = re.compile(r"answer[*_]*\s*(?:is\b|:|=)[*_:\s]*", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.!?;](?=\s|$)|\n")
-_BLOCK = r"(?:\$\$[^$]+\$\$|\$(?:\\\$|[^$\n])+\$(?![0-9])|\\\[.+?\\\]|\\\([^\n]+?\\\))"
-_BLOCKS = re.compile(rf"{_BLOCK}(?:\s*(?:,|,?\s*and|,?\s*or)\s*{_BLOCK})*", re.DOTALL)
-_AFTER_UNITLESS = (
-    "and|or|to|pi|times|over|plus|minus|divided|sqrt|sin|cos|tan|log|ln|exp|mod|choose|"
-    "thousand|million|billion|hundred|dozen|is"
+# A full stop ends a sentence, except after an abbreviation; 5! is a factorial before a full stop.
+_SENTENCE_END = re.compile(
+    r"(?<!\b[ap]\.m)(?<!\b[DMS][rst])(?<!\bMrs)(?<!\bRs)[.?](?=[\s*_\"']|$)"
+    r"|(?<=\b[ap]\.m)\.(?=\s+[A-Z]|\s*$)|!(?=\s|$)|\n"
 )
-_QUANTITY = re.compile(
-    rf"[-+]?\s?\\?[$€£¥]?\s?[-+]?{NUMBER}(?:/{NUMBER})?\s?\\?%?"
-    rf"(?=[.,;:!?)]?\s*$|[.,;:!?]?\s(?!(?:{_AFTER_UNITLESS})\b)[A-Za-z]{{2,}})"
-)
-_COMMAND_WITH_NAME = re.compile(r"\\[A-Za-z]+\s*(?:\{[A-Za-z*\s]*\})?")
-_WORD = re.compile(r"[^\W\d_]{3,}")
-_FUNCTIONS = frozenset({
-    "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "arcsin", "arccos", "arctan",
-    "sinh", "cosh", "tanh", "max", "min", "gcd", "lcm", "mod", "det", "inf", "sup", "frac",
-})  # fmt: skip
+_HEADING = re.compile(r"[*_ ]*[^\W\d_]{3,}")
+_GAP_MARKUP = re.compile(r"\\q?quad|\\text(?:bf)?|\\[,;: \\()\[\]]|[${}&*]")
+_SEPARATOR = re.compile(r"[,;]|(?<![A-Za-z])(?:and|or)(?![A-Za-z])")
+_STEP = re.compile(r"\b(?:so|then|thus|therefore|hence|gives?|is|are|means|now|next)\b|[.!?:](?=\s)")
+_LABEL = re.compile(r"[A-Za-z]{1,12}(?:_\{?\w{1,12}\}?)?\s*=\s*[$\\(]*\s*$")
+_UNIT_AFTER = re.compile(r"[$\\)]*\s*([A-Za-z]+)")
 
 
 @dataclass(frozen=True)
@@ -44,77 +48,159 @@ class Extracted:
     how: How
 
 
-def extract_answer(text: str, *, allow_last_number: bool = True) -> Extracted | None:
+@dataclass(frozen=True)
+class Box:
+    """Where a \\boxed{…} and its content stand."""
+
+    start: int
+    inside: int
+    close: int
+
+    def content(self, text: str) -> str:
+        """What is in the box."""
+        return text[self.inside : self.close].strip()
+
+
+def extract_answer(text: str, *, fallback: bool = True) -> Extracted | None:
     """The final answer of `text`, or None where no rule finds one."""
     text = to_ascii(text)
     boxed = last_boxed(text) if "box" in text else None
     if boxed is not None:
-        return Extracted(boxed, "boxed")
+        return Extracted(after_answer_is(boxed) or boxed, "boxed")
     hashes = after_hashes(text) if "####" in text else None
     if hashes is not None:
         return Extracted(hashes, "hashes")
     stated = after_answer_is(text)
     if stated is not None:
         return Extracted(stated, "answer is")
-    number = last_number(text) if allow_last_number else None
-    return None if number is None else Extracted(number, "last number")
+    return _unmarked(text) if fallback else None
 
 
 @lru_cache(maxsize=1024)
 def reference_answer(answer: str) -> str:
     """A reference: its marked answer where it has a marker, else the whole of it."""
-    found = extract_answer(answer, allow_last_number=False)
-    return found.text if found else clean(answer)
+    found = extract_answer(answer, fallback=False)
+    return found.text if found else answer.strip()
 
 
 def last_boxed(text: str) -> str | None:
-    """The content of the \\boxed{…} that opens last, among those that are closed and not empty."""
-    open_braces: list[tuple[bool, int]] = []  # (is a box, where its content starts)
-    best = (-1, "")
+    """The content of the box that opens last, among those that are closed and not empty.
+
+    Boxes before it in the same sentence, with a comma, "and" or "or" between, make a list with it:
+    `x = \\boxed{2} and y = \\boxed{3}` is "x = 2 and y = 3".
+    """
+    boxes = _boxes(text)
+    if not boxes:
+        return None
+    run = [boxes[-1]]
+    for box in reversed(boxes[:-1]):
+        if box.close >= run[-1].start or not _joins(text[box.close + 1 : run[-1].start]):
+            break
+        if box.content(text) != run[-1].content(text):
+            run.append(box)
+    if len(run) == 1:
+        return run[0].content(text)
+    return _joined(text, run[::-1])
+
+
+def _boxes(text: str) -> list[Box]:
+    """Every closed box with content, by where it opens."""
+    open_braces: list[tuple[int, int]] = []  # (start of a box or -1, where its content starts)
+    boxes: list[Box] = []
     for token in _BRACES.finditer(text):
         if token[0] == "}":
             if open_braces:
-                is_box, start = open_braces.pop()
-                if is_box and start > best[0] and (content := text[start : token.start()].strip()):
-                    best = (start, content)
+                start, inside = open_braces.pop()
+                box = Box(start, inside, token.start())
+                if start >= 0 and box.content(text):
+                    boxes.append(box)
         elif token[0].endswith("{") and token[0] != "\\{":
-            open_braces.append((token[0] != "{", token.end()))
-    return _quantity_or_text(best[1]) if best[0] >= 0 else None
+            open_braces.append((-1 if token[0] == "{" else token.start(), token.end()))
+    return sorted(boxes, key=lambda box: box.start)
+
+
+def _joins(gap: str) -> bool:
+    """Whether what stands between two boxes makes them a list."""
+    if len(gap) > MAX_GAP_CHARS:
+        return False
+    plain = _GAP_MARKUP.sub(" ", gap)
+    words = _SEPARATOR.sub(" ", plain).split()
+    if not words:
+        return "\n\n" not in gap
+    separated = _SEPARATOR.search(plain) and "\n" not in gap
+    return bool(separated) and len(words) <= MAX_GAP_WORDS and not _STEP.search(plain)
+
+
+def _joined(text: str, run: list[Box]) -> str:
+    """The stretch of text that the boxes stand in, without the boxes themselves."""
+    pieces: list[str] = []
+    in_words = False
+    for box, following in zip(run, [*run[1:], None], strict=True):
+        pieces.append(box.content(text))
+        if following is not None:
+            gap = _GAP_MARKUP.sub(" ", text[box.close + 1 : following.start]).strip()
+            in_words = in_words or bool(_SEPARATOR.sub("", gap).strip())
+            pieces.append(f" {gap} " if gap else ", ")
+    before = _LABEL.search(text[max(0, run[0].start - 40) : run[0].start])
+    after = _UNIT_AFTER.match(text[run[-1].close + 1 :][:40])
+    if before:
+        pieces.insert(0, before[0].rstrip("$\\( ") + " ")
+    elif in_words and after:
+        pieces.append(" " + after[1])
+    return "".join(pieces)
 
 
 def after_hashes(text: str) -> str | None:
     """The line after the last ####, unless it is a heading (words, and more text below it)."""
     tail = text.rpartition("####")[2]
     line, _, below = tail.strip().partition("\n")
-    starts_with_word = _WORD.match(line.lstrip("*_ ")) is not None
-    if not line.strip() or (starts_with_word and below.strip()):
+    if not line.strip() or (_HEADING.match(line) and below.strip()):
         return None
-    return _quantity_or_text(line)
+    return _sentence(line.replace("!", "!.")) if line.rstrip().endswith("!") else _sentence(line)
 
 
 def after_answer_is(text: str) -> str | None:
-    """What follows the last "answer is": a formula, a quantity, or the rest of the sentence."""
+    """What follows the last "answer is", to the end of its sentence."""
     every = list(_ANSWER_IS.finditer(text))
-    if not every:
+    return _sentence(text[every[-1].end() :]) if every else None
+
+
+def _sentence(text: str) -> str | None:
+    """The first sentence of `text`. A stop inside a formula or an environment ends none."""
+    text = text[:MAX_SENTENCE_CHARS]
+    inside = [(start, end) for start, _, end in formulas(text)]
+    if text.startswith("\\begin{"):
+        environment = text[len("\\begin{") :].partition("}")[0]
+        inside.append((0, text.find(f"\\end{{{environment}}}")))
+    for end in _SENTENCE_END.finditer(text):
+        if not any(start <= end.start() < stop for start, stop in inside):
+            text = text[: end.start()]
+            break
+    return _undecorated(text) or None
+
+
+def _undecorated(text: str) -> str:
+    text = text.strip().strip("*_\"'` ").rstrip(".,;:").strip()
+    spans = formulas(text)
+    if len(spans) == 1 and spans[0][0] == 0 and spans[0][2] == len(text):
+        start, inside, end = spans[0]
+        return text[inside : end - (inside - start)].strip()
+    return text
+
+
+def _unmarked(text: str) -> Extracted | None:
+    """A whole line that is an answer, else the last formula or number of the text."""
+    line = text.strip()
+    if 0 < len(line) <= MAX_WHOLE_CHARS and "\n" not in line and not has_words(read_answer(line)):
+        whole = _undecorated(line)
+        if any(char.isalnum() for char in whole):
+            return Extracted(whole, "whole line")
+    last = next(iter(reversed(formulas(text))), None)
+    number = last_number(text[last[2] :] if last else text)
+    if number is not None:
+        return Extracted(number, "last number")
+    if last is None:
         return None
-    found = every[-1]
-    tail = text[found.end() :]
-    end = _SENTENCE_END.search(tail)
-    sentence = tail[: end.start()] if end else tail
-    if _QUANTITY.match(sentence):  # first: "$18. He paid $20" is no formula between dollar signs
-        return _quantity_or_text(sentence)
-    formula = _BLOCKS.match(tail)
-    return clean(formula[0]) if formula else _quantity_or_text(sentence)
+    start, inside, end = last
+    return Extracted(text[inside : end - (inside - start)].strip(), "last formula")
 
-
-def _quantity_or_text(text: str) -> str | None:
-    """`18 dollars because …` is 18; anything else stays as it is, without decoration."""
-    text = clean(text)
-    quantity = _QUANTITY.match(text)
-    return (quantity[0].strip() if quantity else text.rstrip(".").strip()) or None
-
-
-def is_prose(text: str) -> bool:
-    """Whether words stand in `text`, other than LaTeX commands and names of functions."""
-    bare = _COMMAND_WITH_NAME.sub(" ", text)
-    return any(word.lower() not in _FUNCTIONS for word in _WORD.findall(bare))

@@ -1,32 +1,41 @@
 """`math`: is the final answer mathematically equal to the reference?
 
-The answer is found as `extract` says. Two plain numbers are compared exactly (whole numbers) or
-within `rel_tol` without sympy, and equal strings are equal; only the rest goes to math-verify
+`extract` finds the answer, `answer` reads it and the reference into typed values, `equality`
+compares them part by part. Two plain numbers are compared exactly (whole numbers) or within
+`rel_tol`. Only pairs of single expressions go to math-verify
 (github.com/huggingface/Math-Verify), whose own time limits are switched off: they are signals that
 work in a main thread only. The time limit is the scoring process's.
-
-A reference made of words ("Monday") is compared as text: read as a product of letters, "live"
-would equal "evil".
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from gft_lite.rewards.base import ERROR, RIGHT, UNPARSED, WRONG, Option, Options, Target, right_if
-from gft_lite.rewards.exact import normalise
-from gft_lite.rewards.extract import extract_answer, is_prose, reference_answer
+from gft_lite.rewards.base import ERROR, RIGHT, UNPARSED, Option, Options, Target, right_if
+from gft_lite.rewards.equality import Algebra, answers_equal
+from gft_lite.rewards.extract import extract_answer, reference_answer
 from gft_lite.rewards.plain_number import equal, parse_number
+from gft_lite.rewards.writing import canonical, same_writing
 from gft_lite.types import Score
 
 OPTIONS = {
     "rel_tol": Option(1e-6, (float,), "allowed distance of two decimals, as a share of the answer"),
-    "last_number": Option(True, (bool,), "without a marked answer, take the last number"),
+    "last_number": Option(
+        True, (bool,), "without a marked answer, take the last number or formula"
+    ),
 }
 
-_MEANINGLESS = re.compile(r"\s+|\\[,!;:]|\\left|\\right|\$|\.$")
-_DELIMITED = re.compile(r"\$|\\\(|\\\[")
-_FORMULA = re.compile(r"[0-9=^_\\+*/<>]")
+_BRACES = re.compile(r"\s*([{}])\s*")  # math-verify cannot read a space before a closing brace
+_TIMES = re.compile(r"(?<![A-Za-z0-9_^.])([0-9.]+)\s*\(")
+
+
+class _NeedsAlgebra(Exception):
+    """Raised where the comparison cannot go on without sympy."""
+
+
+class _Unreadable(Exception):
+    """Raised where math-verify cannot read one of the two sides."""
 
 
 def complain(target: Target, options: Options) -> str | None:
@@ -43,60 +52,88 @@ def quick(
     response: str, target: Target, *, rel_tol: float = 1e-6, last_number: bool = True
 ) -> Score | None:
     """The score where no computer algebra is needed, else None."""
-    wanted = reference_answer(target.answer or "")
-    if not wanted:
-        return ERROR
-    found = extract_answer(response, allow_last_number=last_number)
-    if found is None:
-        return UNPARSED
-    wanted_number, got_number = parse_number(wanted), parse_number(found.text)
-    if wanted_number is not None and got_number is not None:
-        return right_if(equal(got_number, wanted_number, rel_tol))
-    if _same_writing(found.text, wanted):
-        return RIGHT
-    if is_prose(wanted) and not _FORMULA.search(wanted):
-        return right_if(_as_text(found.text) == _as_text(wanted))
-    return None
+    try:
+        return _judge(response, target, _no_algebra, rel_tol, last_number)
+    except _NeedsAlgebra:
+        return None
 
 
 def score(
     response: str, target: Target, *, rel_tol: float = 1e-6, last_number: bool = True
 ) -> Score:
     """1 where the extracted answer equals the reference; "unparsed" where either is unreadable."""
-    decided = quick(response, target, rel_tol=rel_tol, last_number=last_number)
-    if decided is not None:
-        return decided
-    found = extract_answer(response, allow_last_number=last_number)
-    return algebraic(found.text if found else "", reference_answer(target.answer or ""))
+
+    def algebra(got: str, wanted: str) -> bool:
+        return algebraically_equal(got, wanted, rel_tol)
+
+    try:
+        return _judge(response, target, algebra, rel_tol, last_number)
+    except _Unreadable:
+        return UNPARSED
 
 
-def algebraic(got: str, wanted: str) -> Score:
-    """math-verify's comparison of two answers as written."""
+def _judge(
+    response: str, target: Target, algebra: Algebra, rel_tol: float, last_number: bool
+) -> Score:
+    wanted = reference_answer(target.answer or "")
+    if not wanted:
+        return ERROR
+    found = extract_answer(response, fallback=last_number)
+    if found is not None:
+        wanted_number, got_number = parse_number(wanted), parse_number(found.text)
+        if wanted_number and got_number and not (wanted_number.sign and got_number.sign):
+            return right_if(equal(got_number, wanted_number, rel_tol))
+    unmarked = found is None or found.how in ("whole line", "last formula", "last number")
+    if unmarked and len(response) <= 2 * len(wanted) + 40:
+        whole, reference = canonical(response), canonical(wanted)
+        if last_number and same_writing(whole.casefold(), reference.casefold()):
+            return RIGHT
+    if found is None:
+        return UNPARSED
+    return right_if(answers_equal(found.text, wanted, algebra, rel_tol))
+
+
+def _no_algebra(got: str, wanted: str) -> bool:
+    raise _NeedsAlgebra
+
+
+def algebraically_equal(got: str, wanted: str, rel_tol: float) -> bool:
+    """math-verify's comparison of two expressions; numbers within `rel_tol` if one is a decimal."""
     from math_verify import verify
 
     wanted_read, got_read = _read(wanted), _read(got)
-    if all(isinstance(item, str) for item in got_read + wanted_read):
-        return UNPARSED
-    if not got_read or not wanted_read or isinstance(got_read[0], str):
-        return UNPARSED
-    return RIGHT if verify(wanted_read, got_read, timeout_seconds=None) else WRONG
+    if wanted_read is None or got_read is None:
+        raise _Unreadable
+    if _is_decimal(wanted_read) or _is_decimal(got_read):
+        within = _within(got_read, wanted_read, rel_tol)
+        if within is not None:
+            return within
+    return bool(verify(wanted_read, got_read, timeout_seconds=None, allow_set_relation_comp=True))
 
 
-def _read(answer: str) -> list[object]:
-    from math_verify import parse
+def _read(expression: str) -> Any:
+    """The sympy object of one expression in LaTeX, or None."""
+    from math_verify import LatexExtractionConfig, parse
 
-    bare = is_prose(answer) or _DELIMITED.search(answer)
-    return list(parse(answer if bare else f"${answer}$", parsing_timeout=None))
-
-
-def _as_text(answer: str) -> str:
-    return normalise(answer, ignore_case=True, ignore_spaces=True, ignore_punctuation=True)
+    latex = _TIMES.sub(r"\1\\cdot(", _BRACES.sub(r"\1", expression)).replace("°", r"^{\circ}")
+    every = parse(f"${latex}$", [LatexExtractionConfig()], parsing_timeout=None)
+    return every[0] if every and not isinstance(every[0], str) else None
 
 
-def _same_writing(left: str, right: str) -> bool:
-    left, right = (_MEANINGLESS.sub("", text) for text in (left, right))
-    left, right = (re.sub(r"\\[dt]frac", r"\\frac", text) for text in (left, right))
-    return bool(left) and left == right
+def _is_decimal(read: Any) -> bool:
+    from sympy import Expr, Float
+
+    return isinstance(read, Expr) and read.has(Float)
+
+
+def _within(got: Any, wanted: Any, rel_tol: float) -> bool | None:
+    """Whether two numbers are close; None where one of them is no number."""
+    from sympy import Expr
+
+    if not all(isinstance(side, Expr) and not side.free_symbols for side in (got, wanted)):
+        return None
+    left, right = complex(got.evalf(20)), complex(wanted.evalf(20))
+    return abs(left - right) <= max(rel_tol * abs(right), 1e-15 * abs(left))
 
 
 def warm_up() -> None:
@@ -104,4 +141,4 @@ def warm_up() -> None:
     import logging
 
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
-    algebraic("\\frac{1}{2}", "x^2+1")
+    algebraically_equal(r"\frac{1}{2}", "x^2+1", 0.0)
