@@ -63,6 +63,7 @@ def run(method: str, rate: float, seed: int, steps: int, settings: list[str]) ->
     from gft_lite.worker import train
 
     own = [f"method.name={method}", f"train.learning_rate={rate}"]
+    own.append("train.schedule=constant")  # as in every recorded run, whatever the preset has
     config = common_config(steps, seed, [*own, *settings])
     with tempfile.TemporaryDirectory() as folder:
         result = train(config, Path(folder) / "run")

@@ -1,7 +1,8 @@
 """Rewards of one group → advantages of its responses (GFT eq. 4, arXiv 2604.14258).
 
 Deviations from the paper's public code, numbered:
-1. A group of one has advantage 0 (there: its reward), for it has nothing to be better than.
+1. A group of one has advantage 0, because there is nothing to compare it with. In the code its
+   advantage is its reward; in the paper (appendix B.3) it becomes SFT.
 2. Where all rewards are equal every advantage is exactly 0, whatever rounding would give.
 """
 

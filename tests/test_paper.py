@@ -14,6 +14,7 @@ PAPER = ROOT / "benchmarks" / "paper"
 sys.path.insert(0, str(PAPER))
 import job  # noqa: E402
 import run  # noqa: E402
+from runaway import first_above, signs  # noqa: E402
 from variants import METHODS, VARIANTS  # noqa: E402
 
 from gft_lite.assets import resolve  # noqa: E402
@@ -48,6 +49,7 @@ def test_every_variant_is_a_configuration(name: str, tmp_path: Path) -> None:
     assert config.train.seed == 1 + 1000 * stages and config.train.steps == variant.steps
     assert Path(resolve(str(config.data.path))).is_file()
     assert (config.data.eval_path, config.data.retention_path) == (TARGET, OLD_SKILL)
+    assert config.train.schedule == "constant"  # what runs.jsonl was recorded with
 
 
 def test_the_rate_that_keeps_more_wins_among_those_within_chance() -> None:
@@ -70,6 +72,41 @@ def test_a_stage_waits_for_the_run_that_it_continues(tmp_path: Path) -> None:
 def test_what_is_recorded_is_not_run_again(tmp_path: Path) -> None:
     found = trained([recorded("gft", 5e-4, 0.9, 0.8)], "gft", tmp_path)
     assert [j["seed"] for j in found] == [1, 2]
+
+
+def test_the_last_steps_of_a_run_are_recorded() -> None:
+    curve = job.Curve(lambda: 0.0)
+    step = {"type": "step", "trained_tokens": 10, "trained_responses": 1}
+    accuracy = {"greedy_accuracy": 0.5}
+    evaluation = {"type": "eval", "step": 20, "target": accuracy, "old_skill": accuracy}
+    for event in (
+        {**step, "entropy_nats_per_token": 0.1},
+        evaluation,
+        {**step, "entropy_nats_per_token": 0.6},
+        {**step, "entropy_nats_per_token": 1.0},
+        {**evaluation, "step": 22, "final": True},
+    ):
+        curve.add(event)
+    assert [p["entropy_nats_per_token"] for p in curve.points] == [0.1]
+    assert curve.end == {"entropy_nats_per_token": 0.8}
+
+
+def test_signs_of_runaway() -> None:
+    """Entropy 0.1 → 0.2 is E; 0.90 of 50 against 0.70 of 200 is T; mean@8 0.2 of 0.7 is M."""
+
+    def curve(*entropies: float) -> list[dict[str, float]]:
+        return [
+            {"step": 20 * i, "entropy_nats_per_token": e, "target_quick": 0.9,
+             "rectified_fraction_self": 0.1}
+            for i, e in enumerate(entropies, 1)
+        ]  # fmt: skip
+
+    quiet = recorded("gft", 5e-4, 0.88, 0.9, target_mean_at_8=0.6, curve=curve(0.1, 0.19))
+    assert signs(quiet) == "" and first_above(quiet) is None
+    noisy = recorded("gft", 5e-4, 0.70, 0.9, target_mean_at_8=0.2, curve=curve(0.1, 0.2))
+    assert signs(noisy) == "ETM"
+    ended = {**quiet, "end": {"entropy_nats_per_token": 0.7}}
+    assert signs(ended) == "E" and first_above(ended) == 100
 
 
 def test_more_experts_are_wrong_and_nothing_else_changes() -> None:

@@ -58,6 +58,7 @@ def train_one(variant: Variant, seed: int, rate: float, start: Path | None, work
         "trained_tokens": curve.trained_tokens,
         "trained_responses": curve.trained_responses,
         "curve": curve.points,
+        "end": curve.end,
     }
 
 
@@ -69,6 +70,7 @@ def settings(variant: Variant, seed: int, rate: float, start: Path | None, work:
         "data.eval_path=embedded:target_test",
         "data.retention_path=embedded:old_skill_test",
         f"train.learning_rate={rate}",
+        "train.schedule=constant",  # as in every recorded run, whatever the preset has
         f"train.steps={variant.steps}",
         f"train.seed={seed + SEEDS_APART * stage_of(variant)}",
         f"eval.every={variant.steps // CURVE_POINTS}",
@@ -82,12 +84,16 @@ def settings(variant: Variant, seed: int, rate: float, start: Path | None, work:
 
 
 class Curve:
-    """What a run looked like on the way: a point at every evaluation, costs without evaluations."""
+    """What a run looked like on the way: a point at every evaluation, costs without evaluations.
+
+    end: means over the steps between the last point and the end of training.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock, self._last = clock, clock()
         self.seconds, self.trained_tokens, self.trained_responses = 0.0, 0, 0
         self.points: list[Row] = []
+        self.end: Row = {}
         self._steps: list[Row] = []
 
     def add(self, event: Row) -> None:
@@ -98,7 +104,9 @@ class Curve:
             self.trained_tokens += event["trained_tokens"]
             self.trained_responses += event["trained_responses"]
             self._steps.append(event)
-        elif event["type"] == "eval" and not event.get("final"):
+        elif event["type"] == "eval" and event.get("final"):
+            self.end = self._means()
+        elif event["type"] == "eval":
             self.points.append(
                 {
                     "step": event["step"],

@@ -18,6 +18,7 @@ from typing import Any
 
 from figures import line, standalone
 from run import RESULTS, best_rate, read
+from runaway import draws_self_responses, entropies, first_above, signs
 from variants import (
     ABLATIONS,
     COMPOSITIONS,
@@ -41,6 +42,8 @@ from gft_lite.significance import t_interval
 
 Row = dict[str, Any]
 BASE = {"target_greedy": 0.025, "old_skill_greedy": 0.995}  # gft_lite/assets/build.json
+MARK = " †"  # a run with a sign of runaway is among those of the line
+REACHED = 0.8
 COLOURS = {"sft": "c-sft", "dft": "c-dft", "gft": "c-gft", "grpo": "c-grpo", "base": "c-base"}
 
 
@@ -99,6 +102,8 @@ def tables(book: Book) -> dict[str, str]:
     gft = VARIANTS["gft"]
     return {
         "methods": method_table(book, METHODS),
+        "differences": difference_table(book),
+        "runaway": runaway_table(book),
         "ablation": method_table(book, (VARIANTS["sft-mix"], *ABLATIONS, gft)),
         "rectify": method_table(
             book,
@@ -110,7 +115,7 @@ def tables(book: Book) -> dict[str, str]:
             book, (VARIANTS["sft"], VARIANTS["grpo"], gft, *PIPELINES), seeds={0}
         ),
         "passes": pass_table(book),
-        "cost": cost_table(book),
+        "reached": reached_table(book),
         "demonstrations": grid(
             book, [(f"{n} demonstrations", suffix_of_size(n)) for n in DEMO_SIZES]
         ),
@@ -123,32 +128,28 @@ def tables(book: Book) -> dict[str, str]:
 
 
 def method_table(book: Book, variants: Iterable[Variant], *, seeds: set[int] | None = None) -> str:
-    """What was learned, kept and spent, one line a variant."""
+    """What was learned, kept and spent at the end of training, one line a variant."""
+    variants = tuple(variants)
+    if not any(book.of(variant.name) for variant in variants):
+        return "Not run yet."
     lines = [
-        "| | rate | seeds | target greedy | mean@8 | pass@8 | old skill | KL to base "
-        "| trained tokens | CPU s |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| | rate | seeds | target greedy | mean@8 | old skill | KL to base | CPU s |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for variant in variants:
         rows = [r for r in book.of(variant.name) if seeds is None or r["seed"] in seeds]
         if not rows:
-            lines.append(f"| {variant.label} | | 0 | not run | | | | | | |")
+            lines.append(f"| {variant.label} | | 0 | not run | | | | |")
             continue
         cells = [
-            variant.label,
+            variant.label + mark_of(rows),
             f"{rows[0]['learning_rate']:g}",
             str(len(rows)),
             *(
                 share(rows, figure)
-                for figure in (
-                    "target_greedy",
-                    "target_mean_at_8",
-                    "target_pass_at_8",
-                    "old_skill_greedy",
-                )
+                for figure in ("target_greedy", "target_mean_at_8", "old_skill_greedy")
             ),
             with_interval([r["kl_nats_per_token"] for r in rows], 2),
-            f"{statistics.fmean(r['trained_tokens'] for r in rows) / 1000:.0f} k",
             f"{statistics.fmean(r['train_cpu_seconds'] for r in rows):.0f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -156,14 +157,24 @@ def method_table(book: Book, variants: Iterable[Variant], *, seeds: set[int] | N
 
 
 def tau_table(book: Book) -> str:
-    """The sweep over τ, seed 0."""
-    lines = ["| τ | target greedy | old skill | rectified fraction |", "|---|---|---|---|"]
+    """The sweep over τ, seed 0: target / old skill over the steps."""
+    steps = sorted({p["step"] for _, row in tau_rows(book) for p in row["curve"]} - {0})
+    lines = [
+        "| τ | " + " | ".join(f"step {step}" for step in steps) + " | end | mean@8, end "
+        "| rectified fraction |",
+        "|---|" + "---|" * (len(steps) + 3),
+    ]
     for tau, row in tau_rows(book):
         rectified = mean_rectified(row)
-        lines.append(
-            f"| {tau:g} | {100 * row['target_greedy']:.1f} | {100 * row['old_skill_greedy']:.1f} "
-            f"| {'' if rectified is None else f'{100 * rectified:.1f} %'} |"
-        )
+        points = {p["step"]: (percent(p["target"]), percent(p["old_skill"])) for p in path_of(row)}
+        cells = [
+            f"{tau:g}{mark_of([row])}",
+            *(" / ".join(points[step]) for step in steps),
+            f"{100 * row['target_greedy']:.1f} / {100 * row['old_skill_greedy']:.1f}",
+            f"{100 * row['target_mean_at_8']:.1f}",
+            "" if rectified is None else f"{100 * rectified:.1f} %",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -198,31 +209,87 @@ def pass_table(book: Book) -> str:
     return "\n".join(lines)
 
 
-def cost_table(book: Book) -> str:
-    """Tokens and seconds to a given accuracy on the way, seed 0."""
-    goals = (0.5, 0.7, 0.9)
+def reached_table(book: Book) -> str:
+    """The first measurement with enough of the target: its cost and what is kept, by seed."""
+    share = f"{100 * REACHED:.0f} %"
     lines = [
-        "| | " + " | ".join(f"CPU s (tokens) to {100 * g:.0f} %" for g in goals)
-        + " | old skill then kept |",
-        "|---|" + "---|" * (len(goals) + 1),
-    ]  # fmt: skip
-    for name in (*(v.name for v in METHODS), "sft-long", "dft-long"):
-        rows = [r for r in book.of(name) if r["seed"] == 0]
-        if not rows:
-            continue
-        points = path_of(rows[0])
-        cells, kept = [], None
-        for goal in goals:
-            reached = next((p for p in points if p["target"] >= goal), None)
-            cells.append(
-                f"{reached['cpu_seconds']:.0f} ({reached['trained_tokens'] / 1000:.0f} k)"
-                if reached
-                else "–"
-            )
-            kept = reached["old_skill"] if reached else kept
-        cells.append("–" if kept is None else f"{100 * kept:.0f} %")
-        lines.append(f"| {VARIANTS[name].label} | " + " | ".join(cells) + " |")
+        f"| | runs that reach {share} | at step | CPU s | old skill then |",
+        "|---|---|---|---|---|",
+    ]
+    names = (*(v.name for v in (*METHODS, *ABLATIONS, RECTIFY[0])), "sft-long", "dft-long")
+    for name in names:
+        rows = book.of(name)
+        reached = [p for row in rows if (p := first_reached(row))]
+        cells = [
+            VARIANTS[name].label + mark_of(rows),
+            f"{len(reached)} of {len(rows)}",
+            *(
+                ", ".join(each) or "–"
+                for each in (
+                    [str(p["step"]) for p in reached],
+                    [f"{p['cpu_seconds']:.0f}" for p in reached],
+                    [percent(p["old_skill"]) for p in reached],
+                )
+            ),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def difference_table(book: Book) -> str:
+    """GFT minus each other method, paired by seed."""
+    lines = ["| GFT minus | target greedy | old skill |", "|---|---|---|"]
+    gft = {row["seed"]: row for row in book.of("gft")}
+    for variant in (*METHODS, *ABLATIONS):
+        if variant.name == "gft":
+            continue
+        rows = [row for row in book.of(variant.name) if row["seed"] in gft]
+        cells = [
+            with_interval([100 * (gft[r["seed"]][figure] - r[figure]) for r in rows], 1, sign="+")
+            for figure in ("target_greedy", "old_skill_greedy")
+        ]
+        lines.append("| " + " | ".join((variant.label + mark_of(rows), *cells)) + " |")
+    return "\n".join(lines)
+
+
+def runaway_table(book: Book) -> str:
+    """Every run of the page with a sign of runaway, GFT's own runs, and the rest in one line."""
+    lines = [
+        "| run | seed | entropy at first | last recorded | first above 0.5 "
+        "| target: before, at the end | mean@8 | signs |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    rest: list[Row] = []
+    for variant in VARIANTS.values():
+        for row in book.of(variant.name):
+            if variant.name == "gft" or signs(row):
+                lines.append(runaway_line(variant, row))
+            elif draws_self_responses(row):
+                rest.append(row)
+    highest = max(max(entropies(row).values()) for row in rest)
+    lines.append(
+        f"| {len(rest)} other runs with self responses | | | highest at any time: {highest:.2f} "
+        "| | | | none |"
+    )
+    return "\n".join(lines)
+
+
+def runaway_line(variant: Variant, row: Row) -> str:
+    """A run's entropy at both ends of what is recorded, and how it ended."""
+    recorded = list(entropies(row).items())
+    (_, first), (step, last) = recorded[0], recorded[-1]
+    above = first_above(row)
+    cells = (
+        f"{variant.label} (`{variant.name}`)",
+        str(row["seed"]),
+        f"{first:.2f}",
+        f"{last:.2f}",
+        f"step {above}" if above else f"not by step {step}",
+        f"{percent(row['curve'][-1]['target_quick'])}, {100 * row['target_greedy']:.1f}",
+        f"{100 * row['target_mean_at_8']:.1f}",
+        signs(row) or "none",
+    )
+    return "| " + " | ".join(cells) + " |"
 
 
 def grid(book: Book, columns: Sequence[tuple[str, str]]) -> str:
@@ -253,8 +320,6 @@ def grid(book: Book, columns: Sequence[tuple[str, str]]) -> str:
 def drawings(book: Book) -> dict[str, str]:
     """Every figure of the page, as inline SVG."""
     four = ("sft", "dft", "grpo", "gft")
-    taus = tau_rows(book)
-    mixes = [(int(v.label[0]), row) for v in COMPOSITIONS for row in book.of(v.name)[:1]]
     return {
         "methods": dot_chart(
             "methods",
@@ -281,25 +346,6 @@ def drawings(book: Book) -> dict[str, str]:
             "Target accuracy over steps, mean over seeds",
             [line(label_of(n), COLOURS[n], mean_curve(book, n, "target_quick")) for n in four],
         ),
-        "tau": share_chart(
-            "tau",
-            "GFT over τ",
-            [
-                line("target", "c-1", {t: r["target_greedy"] for t, r in taus}),
-                line("old skill", "c-2", {t: r["old_skill_greedy"] for t, r in taus}),
-                line("rectified", "c-3", {t: m for t, r in taus if (m := mean_rectified(r))}),
-            ],
-            "τ",
-        ),
-        "composition": share_chart(
-            "composition",
-            "GFT over the demonstrations in a group of four",
-            [
-                line("target", "c-1", {d: r["target_greedy"] for d, r in mixes}),
-                line("old skill", "c-2", {d: r["old_skill_greedy"] for d, r in mixes}),
-            ],
-            "demonstrations of 4 responses",
-        ),
         "passes": share_chart(
             "passes",
             "pass@k",
@@ -319,9 +365,6 @@ def drawings(book: Book) -> dict[str, str]:
         "demonstrations": grid_chart(
             book, "demonstrations", {n: suffix_of_size(n) for n in DEMO_SIZES},
             "expert demonstrations known",
-        ),
-        "wrong": grid_chart(
-            book, "wrong", {0: "-clean", 20: "", 40: "-wrong-40"}, "% of the experts wrong"
         ),
     }  # fmt: skip
 
@@ -373,6 +416,7 @@ def path_of(row: Row) -> list[Row]:
     """Points of a run from its start to its end, as accuracy against cost."""
     points = [
         {
+            "step": p["step"],
             "cpu_seconds": p["cpu_seconds"],
             "trained_tokens": p["trained_tokens"],
             "target": p["target_quick"],
@@ -381,12 +425,27 @@ def path_of(row: Row) -> list[Row]:
         for p in row["curve"]
     ]
     end = {
+        "step": row["steps"],
         "cpu_seconds": row["train_cpu_seconds"],
         "trained_tokens": row["trained_tokens"],
         "target": row["target_greedy"],
         "old_skill": row["old_skill_greedy"],
     }
     return [*points, end]
+
+
+def first_reached(row: Row) -> Row | None:
+    """The first measurement of a run with `REACHED` of the target."""
+    return next((point for point in path_of(row) if point["target"] >= REACHED), None)
+
+
+def mark_of(rows: Iterable[Row]) -> str:
+    """What follows a label when a run of its line shows a sign of runaway."""
+    return MARK if any(signs(row) for row in rows) else ""
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.0f}"
 
 
 def mean_curve(book: Book, name: str, figure: str) -> dict[float, float]:
@@ -407,9 +466,9 @@ def share(rows: Sequence[Row], figure: str) -> str:
     return with_interval([100 * row[figure] for row in rows], 1)
 
 
-def with_interval(values: Sequence[float], digits: int) -> str:
+def with_interval(values: Sequence[float], digits: int, *, sign: str = "") -> str:
     """Mean ± half-width of the 95 % interval over seeds; the mean alone below three seeds."""
-    mean = f"{statistics.fmean(values):.{digits}f}"
+    mean = f"{statistics.fmean(values):{sign}.{digits}f}"
     half = t_interval(values)
     return mean if half is None else f"{mean} ± {half:.{digits}f}"
 

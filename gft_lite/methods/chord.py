@@ -3,7 +3,14 @@
     L = (1 − μ)·GRPO(own answers) + μ·mean[−φ·log p] (expert)
     variant phi: φ = sg(p·(1 − p)), μ constant        variant mu: φ = 1, μ falls by a cosine
 
-The two means are taken apart: over the tokens of own answers, and over the tokens of experts.
+Deviations from the code of its authors (repository modelscope/Trinity-RFT), numbered:
+1. Experts answer the prompts of the same step. The code (`MixSampleStrategy`) reads them from a
+   separate SFT set, as a fixed share of the batch.
+2. The two means are over all tokens of self responses and over all tokens of experts in the
+   optimizer step. The code (`MIXCHORDPolicyLossFn`) adds token means of micro-batches, weighted by
+   their number of responses.
+3. In variant mu, μ falls over the whole run. The code counts warm-up and decay in steps
+   (`mu_warmup_steps`, `mu_decay_steps`; 0 and 200 for this variant).
 """
 
 from __future__ import annotations

@@ -2,10 +2,23 @@
 
     L = −A · C(π) · log π        C(π) = sg(π) where π < τ, else 1               (eq. 21 and eq. 5)
 
-Deviation from the paper's public code, numbered:
-1. At π = τ the coefficient is 1, as the paper writes; the code keeps 1 only for π > τ.
-2. An optional k3 KL to the reference policy, off by default.
-3. An option to leave the model's own tokens unrectified, off by default (docs/decisions/0012).
+Deviations from the paper and from its public code (repository ZJU-OmniAI/GFT), numbered:
+1. At π = τ the coefficient is 1 (eq. 5). The code (`compute_gft_loss`) keeps 1 only for π > τ.
+2. Eqs. 6, 17 and 22 of the paper have one more factor 1/π, which the gradient of eq. 21 does not
+   have. The loss follows eq. 21, as the code does.
+3. A group of one has advantage 0 (`gft_lite.advantages`). In the paper (appendix B.3) it becomes
+   SFT; in the code (`compute_grpo_outcome_advantage`) its advantage is its reward.
+4. The trainer divides by the token count of the whole optimizer step. The code (`update_policy` of
+   its actor) averages the token means of micro-batches, so its gradient depends on how responses
+   are batched: by 4 to 33 % on the embedded model (benchmarks/reduction.py).
+5. A demonstration longer than `group.max_new_tokens` is left out of its group and counted. The code
+   (`build_dataprop_from_gen_batch`) cuts it at the limit, its end-of-text token included.
+6. If a prompt has more teacher responses than the group takes, they are drawn at random at every
+   visit (`group.choose`). The code always takes the first ones.
+7. One optimizer step a rollout by default (`train.updates_per_rollout`). The released script takes
+   four.
+8. An optional k3 KL to the reference policy, off by default.
+9. An option to leave self responses unrectified, off by default (docs/decisions/0012).
 """
 
 from __future__ import annotations

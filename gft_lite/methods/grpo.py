@@ -2,8 +2,11 @@
 
     L = −min(r·A, clip(r, 1 − ε, 1 + ε)·A) + β·k3        r = π / π_old
 
-Deviation, numbered:
+Deviations, numbered:
 1. Tokens are averaged over the whole optimizer step, not per response first: the trainer reduces.
+2. No dual clip. The repository volcengine/verl (`compute_policy_loss_vanilla`) also bounds the loss
+   at A < 0 by −c·A with c = 3 (arXiv 1912.09729); the paper has no such bound. The two differ only
+   at r > c.
 """
 
 from __future__ import annotations

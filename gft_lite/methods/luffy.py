@@ -2,6 +2,17 @@
 
 own answers      L = −A·r                    r = π / π_old, not clipped
 demonstrations   L = −A·f(π)                 f(x) = x / (x + γ), gradient through f   (eq. 5)
+
+Deviations from its released training script (repository ElliottYan/LUFFY, exp_scripts/train.sh),
+numbered:
+1. Advantages are divided by the standard deviation of the group. The script turns this off
+   (`grpo_use_std=False`).
+2. The trainer divides by the token count of the whole optimizer step. The script sums over tokens
+   and divides by the padded response length, a constant (`loss_remove_token_mean=True`), so longer
+   responses weigh more.
+3. No entropy bonus. The script has one of 0.001 (`entropy_coeff`).
+4. Demonstrations are as many as `group.expert` and `group.teacher` name. The script has one
+   off-policy response of eight (`n_prefix=1`, `n=8`).
 """
 
 from __future__ import annotations
