@@ -29,8 +29,7 @@ def guarded(run: RunDir, events: Iterator[Event]) -> Iterator[Event]:
 
 def fail(run: RunDir, error: Exception) -> None:
     """Record what broke the run: its sentence in the status, its traceback in the log."""
-    with run.log_file.open("a", encoding="utf-8") as log:
-        log.write("".join(traceback.format_exception(error)))
+    run.log("".join(traceback.format_exception(error)))
     message = str(error) if isinstance(error, GftError) else f"{type(error).__name__}: {error}"
     run.append({"type": "failed", "message": message})
     move_to(run, "failed", message=message)
