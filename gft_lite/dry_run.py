@@ -71,6 +71,7 @@ def dry_run(examples: Sequence[Example], scorer: Scorer) -> DryRun:
         else:
             usable.append(Group(example, _demonstrations(example)))
     groups = score_groups(usable, scorer)
+    scorer.require_some([score for group in groups for score in group.scores])
     several = [g for g in groups if len(g.responses) > 1]
     contrast = sum(any(g.advantages) for g in several)
     failed = [

@@ -66,7 +66,8 @@ class Evaluation:
     samples: answers drawn a prompt, of which pass@k looks at k. pass_at: k' → pass@k' for every
     power of two up to k. intervals: 95 % intervals over prompts (`mean_interval`), by the
     figure's name.
-    truncated, unparsed, timeouts: counts among the greedy answers; sampled_*: among the samples.
+    truncated, unparsed, timeouts, errors: counts among the greedy answers; sampled_*: among the
+    samples. errors are answers on which the reward broke.
     """
 
     n: int
@@ -85,6 +86,8 @@ class Evaluation:
     sampled_truncated: int | None = None
     sampled_unparsed: int | None = None
     sampled_timeouts: int | None = None
+    errors: int = 0
+    sampled_errors: int | None = None
     readiness: Readiness | None = None
     answers: tuple[Answered, ...] = ()
 
@@ -138,6 +141,7 @@ def evaluate(
     Raises:
         DataError: no examples.
         ConfigError: k larger than the samples.
+        RewardError: the reward failed on every greedy answer.
     """
     if not examples:
         raise DataError("nothing to evaluate: the data holds no usable example")
@@ -148,6 +152,7 @@ def evaluate(
     targets = [target_of(e) for e in examples]
     greedy = fitting.generate(policy, prompts, Sampling(max_new_tokens, temperature=0.0))
     scores = scorer.score([(g.text, t) for g, t in zip(greedy, targets, strict=True)])
+    scorer.require_some(scores)
     drawn: list[Generated] = []
     marks: list[Score] = []
     if drawn_each:
@@ -192,6 +197,8 @@ def evaluate(
         sampled_truncated=sum(not g.finished for g in drawn) if k else None,
         sampled_unparsed=_count(marks, "unparsed") if k else None,
         sampled_timeouts=_count(marks, "timeout") if k else None,
+        errors=_count(scores, "error"),
+        sampled_errors=_count(marks, "error") if k else None,
         response_tokens=statistics.fmean(len(g.token_ids) for g in greedy),
         readiness=Readiness(
             mixed_reward_share=statistics.fmean(len(set(r)) > 1 for r in rewards),

@@ -27,11 +27,14 @@ class GroupCounts:
     """What happened while groups were built.
 
     degenerate: groups left without contrast (after resampling).
+    imitated: those of them whose expert is imitated.
+    rejected_experts: those of them whose expert is not imitated because it earned nothing.
     """
 
     degenerate: int = 0
     resampled: int = 0
     imitated: int = 0
+    rejected_experts: int = 0
     too_long: int = 0
 
 
@@ -69,6 +72,9 @@ def build_groups(
         fits: whether a demonstration is short enough to train on.
         rng: chooses among more demonstrations than are wanted.
         choose: chooses in its place.
+
+    Raises:
+        RewardError: the reward failed on every response.
     """
     counts = GroupCounts()
     clock = _Clock()
@@ -86,6 +92,7 @@ def build_groups(
         return score_groups(unscored, scorer, contrasted, anchor_expert=config.anchor_expert)
 
     groups = scored(groups)
+    scorer.require_some([score for group in groups for score in group.scores])
     clock.lap("scoring")
     if config.degenerate == "resample" and wanted:
         for _ in range(config.resample_tries):
@@ -108,11 +115,8 @@ def build_groups(
         if _has_contrast(group, contrasted):
             continue
         counts.degenerate += 1
-        if config.degenerate == "imitate" and any(r.source == "expert" for r in group.responses):
-            counts.imitated += 1
-            groups[i] = replace(
-                group, advantages=tuple(float(r.source == "expert") for r in group.responses)
-            )
+        if config.degenerate in ("imitate", "imitate_any"):
+            groups[i] = _imitation(group, config, contrasted, counts)
     return BuiltGroups(tuple(groups), counts, clock.seconds["rollout"], clock.seconds["scoring"])
 
 
@@ -152,6 +156,31 @@ def score_groups(
 def _has_contrast(group: Group, contrasted: Collection[Source]) -> bool:
     pairs = zip(group.responses, group.advantages, strict=True)
     return any(advantage and r.source in contrasted for r, advantage in pairs)
+
+
+def _imitation(
+    group: Group, config: GroupConfig, contrasted: Collection[Source], counts: GroupCounts
+) -> Group:
+    """The group with advantage 1 for its experts and 0 for the rest.
+
+    An expert that earned nothing is not imitated unless the configuration or the method asks for
+    it: it may be wrong, and nothing in the group is better.
+    """
+    rewards = [score.value for score in group.scores]
+    experts = [response.source == "expert" for response in group.responses]
+    if not any(experts):
+        return group
+    any_expert = config.degenerate == "imitate_any" or "expert" not in contrasted
+    earned = [max(rewards) if config.anchor_expert else reward for reward in rewards]
+    imitated = [
+        expert and (any_expert or reward > 0)
+        for expert, reward in zip(experts, earned, strict=True)
+    ]
+    if not any(imitated):
+        counts.rejected_experts += 1
+        return group
+    counts.imitated += 1
+    return replace(group, advantages=tuple(map(float, imitated)))
 
 
 def _demonstrations(

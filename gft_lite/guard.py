@@ -53,8 +53,8 @@ def fail(run: RunDir, error: Exception) -> None:
         move_to(run, "failed", message=message)
     with suppress(OSError):
         run.append({"type": "failed", "message": message})
-    with suppress(OSError), run.log_file.open("a", encoding="utf-8") as log:
-        log.write("".join(traceback.format_exception(error)))
+    with suppress(OSError):
+        run.log("".join(traceback.format_exception(error)))
 
 
 def move_to(run: RunDir, state: State, **fields: Any) -> None:

@@ -20,7 +20,9 @@ def judge_with(scorer: Scorer) -> Judge:
             if complaint is None
             for response in (*example.experts, *example.teachers)
         ]
-        scores = iter(scorer.score(items))
+        found = scorer.score(items)
+        scorer.require_some(found)
+        scores = iter(found)
         said = []
         for example, complaint in zip(examples, complaints, strict=True):
             if complaint is not None:

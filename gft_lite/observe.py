@@ -124,6 +124,7 @@ def rollout_figures(built: BuiltGroups) -> dict[str, float]:
         "degenerate_groups": built.counts.degenerate,
         "resampled_groups": built.counts.resampled,
         "imitated_groups": built.counts.imitated,
+        "rejected_experts": built.counts.rejected_experts,
         "demonstrations_too_long": built.counts.too_long,
         "rollout_seconds": built.rollout_seconds,
         "scoring_seconds": built.scoring_seconds,

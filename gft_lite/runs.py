@@ -196,6 +196,11 @@ class RunDir:
                 file.truncate(begin)  # else the next event would be glued to half a line
                 raise
 
+    def log(self, text: str) -> None:
+        """Add a text, such as a traceback, to log.txt."""
+        with self.log_file.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text.rstrip("\n") + "\n")
+
     def events(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
         """All events in order, or those of one type; lines that are no events are left out."""
         for event in chain(self._events_of_stages(), self._own_events()):

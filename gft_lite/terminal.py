@@ -74,6 +74,11 @@ def note_dropped(rows: Sequence[str], count: int | None = None) -> None:
     note("\n".join(lines))
 
 
+def note_failure(part: str, message: str) -> None:
+    """A part of the reward that broke on a response."""
+    note(f"The reward failed on a response ({part}: {message}).")
+
+
 @contextmanager
 def training_progress(label: str, steps: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """A bar with ETA, moved by events; where stderr is no terminal, ten lines of text."""
@@ -91,7 +96,7 @@ def training_progress(label: str, steps: int) -> Iterator[Callable[[Mapping[str,
         task = progress.add_task(label, total=steps, figures="")
 
         def show(event: Mapping[str, Any]) -> None:
-            _note_memory(event)
+            _note_trouble(event)
             if event["type"] == "step":
                 progress.update(task, completed=event["step"], figures=step_line(event))
 
@@ -149,13 +154,15 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
-def _note_memory(event: Mapping[str, Any]) -> None:
+def _note_trouble(event: Mapping[str, Any]) -> None:
     if event["type"] == "out_of_memory":
         note(str(event["message"]))
+    elif event["type"] == "reward_error":
+        note_failure(event["part"], event["message"])
 
 
 def _plain_progress(label: str, steps: int, event: Mapping[str, Any]) -> None:
-    _note_memory(event)
+    _note_trouble(event)
     every = max(1, steps // 10)
     if event["type"] == "step" and (event["step"] % every == 0 or event["step"] == steps):
         note(f"{label}: step {event['step']}/{steps} · {step_line(event)}")

@@ -37,7 +37,7 @@ from gft_lite.observe import (
     token_figures,
 )
 from gft_lite.optimizer import learning_rate, make_optimizer
-from gft_lite.rewards import Scorer
+from gft_lite.rewards import Failure, Scorer
 from gft_lite.rollout import Rollout, StepData
 from gft_lite.runs import RunDir
 from gft_lite.types import Example, TrainingError
@@ -226,6 +226,18 @@ class Trainer:
     def _tell(self, event: Event) -> None:
         """Written down at once: the step may yet fail."""
         self._told.append(self._emit({**event, "step": self.step + 1}))
+
+    def reward_failed(self, failure: Failure) -> None:
+        """Record the first failure of a part of the reward; the response earns nothing."""
+        self.run.log(f"The reward failed ({failure.part}):\n{failure.traceback}")
+        self._tell(
+            {
+                "type": "reward_error",
+                "part": failure.part,
+                "message": failure.message,
+                "traceback": failure.traceback,
+            }
+        )
 
     def _say(self, event: Event) -> Iterator[Event]:
         """What was told meanwhile, and then this."""

@@ -39,6 +39,7 @@ class RunResult:
     """A run that ended. `metrics` is the final evaluation, empty where no held-out file was named.
 
     state: "finished", or "stopped" where the user ended it early.
+    updates: steps whose gradient was not zero; without any, nothing was learned.
     """
 
     run_dir: Path
@@ -47,6 +48,7 @@ class RunResult:
     steps: int
     seconds: float
     metrics: dict[str, Any] = field(default_factory=dict)
+    updates: int = 0
 
 
 def train(
@@ -181,6 +183,7 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
         evaluator = evaluate_quickly if prepared.eval_examples else None
         reward = scorer if config.method.rewarded else None
         trainer = Trainer(config, policy, prepared.examples, reward, run, evaluator)
+        scorer.on_failure = trainer.reward_failed
         if checkpoints:
             trainer.restore(checkpoints[-1])
         elif evaluator and config.eval.every:
@@ -268,6 +271,7 @@ def _finish(
         steps=last["step"],
         seconds=last["seconds"],
         metrics=last["metrics"],
+        updates=sum(event.get("grad_norm", 0) > 0 for event in run.events("step")),
     )
 
 

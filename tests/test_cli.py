@@ -236,6 +236,24 @@ def test_data_check_in_words_and_as_json(tmp_path: Path) -> None:
     assert document(tmp_path, "data", "check", "embedded:target_train")["rows"] >= 400
 
 
+def test_data_check_exits_with_2_if_no_row_can_be_used_or_any_is_bad_and_strict(
+    tmp_path: Path,
+) -> None:
+    bad = {**GOOD, "prompt": None}
+    some, none = rows(tmp_path, GOOD, bad), rows(tmp_path, bad, bad, name="none.jsonl")
+    good = rows(tmp_path, GOOD, name="good.jsonl")
+    for arguments, code, sentence in [
+        ([some], 0, ""),
+        ([some, "--strict"], 2, "error: rows.jsonl: 1 of 2 rows cannot be used"),
+        ([good, "--strict"], 0, ""),
+        ([none], 2, "error: none.jsonl: none of its 2 rows can be used"),
+    ]:
+        ran = call(tmp_path, "data", "check", *arguments, "--json")
+        assert (ran.returncode, ran.stderr.strip()) == (code, sentence)
+        report = json.loads(ran.stdout)
+        assert report["rows"] == report["usable"] + report["bad"], "reported whatever the code"
+
+
 def test_presets_are_listed_and_shown(tmp_path: Path) -> None:
     listed = ok(tmp_path, "presets").splitlines()
     assert [line.split()[0] for line in listed] == preset_names()

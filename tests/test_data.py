@@ -322,6 +322,16 @@ def test_gsm8k() -> None:
 
 
 @pytest.mark.skipif(not (GSM8K / "test.parquet").exists(), reason="GSM8K is not here")
+def test_gsm8k_without_a_worked_solution_has_an_answer_and_no_expert(tmp_path: Path) -> None:
+    bare = ["#### 1", "  \n#### 1,024\n", "<<1+1=2>>\n#### 2", "1 + 2 = <<1+2=3>>3\n#### 3"]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"question": "q", "answer": a}) + "\n" for a in bare))
+    found = load_examples(path)
+    assert found.recognised.format == "gsm8k" and not found.bad_rows
+    assert [e.answer for e in found.examples] == ["1", "1024", "2", "3"]
+    assert [e.experts for e in found.examples] == [(), (), (), ("1 + 2 = 3\n#### 3",)]
+
+
 def test_gsm8k_as_published() -> None:
     loaded = load_examples(GSM8K / "test.parquet")
     assert (loaded.rows_read, loaded.bad_rows) == (1319, ())

@@ -181,7 +181,6 @@ REPLY = {"role": "assistant", "content": "a"}
 FORMAT_ROWS: list[tuple[str, dict[str, object], str | None, str]] = [
     ("gsm8k", {"question": "q", "answer": "just 7"}, "answer", "no '####'"),
     ("gsm8k", {"question": "q", "answer": "so\n####"}, "answer", "nothing after '####'"),
-    ("gsm8k", {"question": "q", "answer": "#### 3"}, "answer", "nothing before '####'"),
     ("messages", {"messages": [TURN]}, "messages", "ends with a turn of the user"),
     ("messages", {"messages": []}, "messages", "has no turns"),
     ("messages", {"messages": None}, "messages", "is missing"),

@@ -10,6 +10,7 @@ import pytest
 
 from gft_lite.config import GroupConfig
 from gft_lite.groups import BuiltGroups, Sampler, build_groups, score_groups
+from gft_lite.observe import rollout_figures
 from gft_lite.rewards import Scorer, build_scorer
 from gft_lite.types import SOURCES, Example, Group, Message, Response, Source
 
@@ -246,6 +247,32 @@ def test_imitate_follows_the_expert_alone(scorer: Scorer) -> None:
     assert built.groups[0].advantages == (1.0, 0.0, 0.0, 0.0)
     assert built.groups[1].advantages == (0.0, 0.0, 0.0), "there is no expert to imitate"
     assert (built.counts.degenerate, built.counts.imitated) == (2, 1)
+
+
+def test_an_expert_that_earned_nothing_is_not_imitated_unless_asked(scorer: Scorer) -> None:
+    """Two groups of equal rewards: [1 1 1], whose expert is right, and [0 0 0], whose is not."""
+    examples = [example(prompt="good"), example([WRONG], prompt="bad")]
+
+    def built(**settings: object) -> BuiltGroups:
+        return build(examples, scorer, Answers(RIGHT, RIGHT, WRONG, WRONG), **settings)
+
+    careful = built(degenerate="imitate")
+    assert [g.advantages for g in careful.groups] == [(1.0, 0.0, 0.0), (0.0, 0.0, 0.0)]
+    counts = careful.counts
+    assert (counts.degenerate, counts.imitated, counts.rejected_experts) == (2, 1, 1)
+    figures = rollout_figures(careful)
+    assert (figures["imitated_groups"], figures["rejected_experts"]) == (1, 1)
+    asked = built(degenerate="imitate_any")
+    assert [g.advantages for g in asked.groups] == [(1.0, 0.0, 0.0)] * 2
+    assert (asked.counts.imitated, asked.counts.rejected_experts) == (2, 0)
+
+
+def test_an_anchored_expert_is_imitated_for_the_reward_it_is_given(scorer: Scorer) -> None:
+    """The expert earned 0 and is given the best reward, 1: [1 1 1], and then [0 0 0]."""
+    examples = [example([WRONG], prompt="one"), example([WRONG], prompt="two")]
+    sampler = Answers(RIGHT, RIGHT, WRONG, WRONG)
+    found = build(examples, scorer, sampler, degenerate="imitate", anchor_expert=True)
+    assert [g.advantages for g in found.groups] == [(1.0, 0.0, 0.0), (0.0, 0.0, 0.0)]
 
 
 def test_time_is_told_apart(scorer: Scorer) -> None:

@@ -249,6 +249,14 @@ def test_a_method_that_imitates_needs_an_expert_in_the_data(method: str, tmp_pat
     assert "data.columns" in said and "method.name" in said
 
 
+def test_bare_final_answers_are_for_methods_that_need_no_expert(tmp_path: Path) -> None:
+    bare = rows(tmp_path, {"question": "3 - 2?", "answer": "#### 1"}, name="bare.jsonl")
+    said = str(refusal(bare, "method=sft"))
+    assert "method 'sft' trains on expert responses, and no row has one" in said
+    with prepared(bare, "method=grpo") as found:
+        assert [e.answer for e in found.examples] == ["1"]
+
+
 @pytest.mark.parametrize("method", ["sft", "chord"])
 def test_a_method_that_imitates_needs_an_expert_in_the_group(method: str, tmp_path: Path) -> None:
     said = str(refusal(rows(tmp_path, FULL), f"method={method}", "group.expert=0"))

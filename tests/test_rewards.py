@@ -561,7 +561,7 @@ def test_custom_reward_is_timed_contained_and_counted(custom):
         scores = dict(zip(texts, scorer.score([(text, target) for text in texts]), strict=True))
         assert scorer.counts.scored == 15
         assert (scorer.counts.timeouts, scorer.counts.errors) == (1, 8)
-        assert "exit code 3" in scorer.first_error
+        assert "exit code 3" in scorer.failures["my_reward"].message
     for text in ("ok", "ok2", "ok3"):
         assert scores[text] == Score(0.25)
     assert scores["sleep"] == Score(0.0, "timeout")
@@ -573,7 +573,10 @@ def test_custom_reward_is_timed_contained_and_counted(custom):
 def test_custom_error_names_the_line(custom):
     with build_scorer(custom, allow_custom=True) as scorer:
         scorer.score([("raise", Target())])
-        assert scorer.first_error.startswith("my_reward: KeyError: 'lost' (my_reward.py:")
+        failure = scorer.failures["my_reward"]
+        assert failure.message.startswith("KeyError: 'lost' (my_reward.py:")
+        assert failure.traceback.startswith("Traceback (most recent call last)")
+        assert 'raise KeyError("lost")' in failure.traceback
 
 
 def test_custom_reward_only_where_allowed(custom, tmp_path):
@@ -624,7 +627,7 @@ def test_order_large_items_and_repeats_survive_the_pipe():
 def test_an_interrupt_leaves_no_stale_results(monkeypatch):
     with build_scorer({"name": "regex", "pattern": "^x"}) as scorer:
         scorer.score([("x", Target())])
-        monkeypatch.setattr("gft_lite.rewards.process._document", lambda line: 1 / 0)
+        monkeypatch.setattr("gft_lite.rewards.process.Score", lambda *a: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             scorer.score([("x", Target())] + [("y" * n, Target()) for n in range(9)])
         monkeypatch.undo()

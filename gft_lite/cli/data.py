@@ -19,7 +19,7 @@ from gft_lite.cli.options import (
     parse_map,
     scorer_of,
 )
-from gft_lite.types import ConfigError
+from gft_lite.types import ConfigError, DataError
 
 if TYPE_CHECKING:
     from gft_lite.data import Judge
@@ -39,10 +39,16 @@ def check(
     ] = None,
     reward: JudgeOption = None,
     against: AgainstOption = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 2 if any row cannot be used.")
+    ] = False,
     html: Annotated[Path | None, typer.Option(help="Also write the report as a page.")] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Say what was recognised, count, and list every row that is bad or doubtful."""
+    """Say what was recognised, count, and list every row that is bad or doubtful.
+
+    Exits with code 2 if no row can be used.
+    """
     from gft_lite import terminal
     from gft_lite.assets import resolve
     from gft_lite.data import check_file, report_json, report_text
@@ -67,6 +73,10 @@ def check(
         terminal.print_json(report_json(report))
     else:
         terminal.result(report_text(report))
+    if not report.usable:
+        raise DataError(f"{report.path}: none of its {report.rows:,} rows can be used")
+    if strict and report.bad:
+        raise DataError(f"{report.path}: {report.bad:,} of {report.rows:,} rows cannot be used")
 
 
 def preview(

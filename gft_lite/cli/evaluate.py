@@ -124,9 +124,11 @@ def _show(name: str, data: str, found: Evaluation) -> None:
         for label, (key, v) in shares.items()
     ]
     terminal.table(f"{name} on {data}, {found.n} prompts", ["", "share", "95 % interval"], rows)
+    failed = found.timeouts + found.errors
     terminal.result(
         f"Greedy answers: {found.truncated} cut off, {found.unparsed} without a readable answer, "
-        f"{found.response_tokens:.0f} tokens on average."
+        + (f"{failed} on which the reward failed, " if failed else "")
+        + f"{found.response_tokens:.0f} tokens on average."
     )
     if found.readiness:
         ready = found.readiness

@@ -84,6 +84,9 @@ def parse_reward(text: str) -> Any:
 
 def scorer_of(reward: str) -> Scorer:
     """The scorer that --reward names. Own code may be named: who types it owns the machine."""
+    from gft_lite import terminal
     from gft_lite.rewards import build_scorer
 
-    return build_scorer(parse_reward(reward), allow_custom=True)
+    scorer = build_scorer(parse_reward(reward), allow_custom=True)
+    scorer.on_failure = lambda failure: terminal.note_failure(failure.part, failure.message)
+    return scorer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from gft_lite.cli.options import (
     SkipOption,
     parse_map,
 )
+
+if TYPE_CHECKING:
+    from gft_lite.worker import RunResult
 
 
 def train(
@@ -110,9 +113,13 @@ def _tell(show: Any) -> Any:
     return on_event
 
 
-def _print_result(result: Any, as_json: bool) -> None:
+def _print_result(result: RunResult, as_json: bool) -> None:
     from gft_lite import terminal
+    from gft_lite.report import run_warnings
+    from gft_lite.runs import RunDir
 
+    for sentence in run_warnings(RunDir(result.run_dir)):
+        terminal.note(f"warning: {sentence}")
     if as_json:
         terminal.print_json(
             {
@@ -122,6 +129,7 @@ def _print_result(result: Any, as_json: bool) -> None:
                 "steps": result.steps,
                 "seconds": result.seconds,
                 "metrics": result.metrics,
+                "updates": result.updates,
             }
         )
         return
@@ -130,7 +138,8 @@ def _print_result(result: Any, as_json: bool) -> None:
             f"Stopped at step {result.steps}; `gft-lite resume {result.run_dir}` continues."
         )
     else:
-        terminal.result(f"Finished {result.steps} steps in {result.seconds:.0f} s.")
+        learned = "" if result.updates else " Nothing was learned: every gradient was zero."
+        terminal.result(f"Finished {result.steps} steps in {result.seconds:.0f} s.{learned}")
     if target := result.metrics.get("target"):
         line = f"Held-out accuracy {terminal.percent(target['greedy_accuracy'])} greedy"
         if target["k"]:

@@ -96,9 +96,10 @@ class GroupConfig(Section):
     """Top-k sampling; 0 is off."""
     max_new_tokens: int = Field(512, ge=1, le=2**20)
     """Longest response in tokens; longer demonstrations are dropped from the group and counted."""
-    degenerate: Literal["skip", "resample", "imitate"] = "skip"
+    degenerate: Literal["skip", "resample", "imitate", "imitate_any"] = "skip"
     """What to do where all rewards of a group are equal: leave it out (its gradient is exactly
-    zero), draw the self answers again, or imitate the expert with advantage 1."""
+    zero), draw the self answers again, or imitate the expert with advantage 1: one that earned
+    something (`imitate`), or any (`imitate_any`)."""
     resample_tries: int = Field(2, ge=1, le=1000)
     """How often `resample` draws again before it leaves the group out."""
     anchor_expert: bool = False

@@ -105,17 +105,18 @@ def gsm8k(row: Fields) -> Example:
     """question, and an answer that ends in `#### number`.
 
     The expert is the answer without its calculator annotations (`<<48/2=24>>`), which no model is
-    meant to write; the final answer is what follows the last `####`, commas removed.
+    meant to write; the final answer is what follows the last `####`, commas removed. Where nothing
+    stands before the mark there is no worked solution, and the row has an answer but no expert.
     """
     worked = CALCULATOR.sub("", text(row, "answer"))
     head, mark, final = worked.rpartition("####")
     if not mark:
         raise RowError("answer", "has no '####' before its final answer", worked[-40:])
     final = final.strip().split("\n")[0].replace(",", "").strip()
-    if not head.strip() or not final:
-        missing = "after" if not final else "before"
-        raise RowError("answer", f"has nothing {missing} '####'", worked)
-    return Example(prompt(row, "question"), (worked,), teachers(row), final)
+    if not final:
+        raise RowError("answer", "has nothing after '####'", worked)
+    experts = (worked,) if head.strip() else ()
+    return Example(prompt(row, "question"), experts, teachers(row), final)
 
 
 def solution(row: Fields) -> Example:

@@ -89,7 +89,8 @@ FORMATS: dict[str, Format] = {
         uses=("input", "context", "system", "answer", *pairs.TEACHERS),
     ),
     "gsm8k": Format(
-        "question → prompt, answer without <<…>> → expert, what follows #### → answer",
+        "question → prompt, answer without <<…>> → expert (none if nothing stands before ####), "
+        "what follows #### → answer",
         needs=(("question",), ("answer",)),
         read=pairs.gsm8k,
         uses=pairs.TEACHERS,

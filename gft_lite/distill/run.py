@@ -12,7 +12,7 @@ from gft_lite.data import canonical_row
 from gft_lite.distill.answers import Answer, Ask
 from gft_lite.distill.journal import Entry, Journal, digest
 from gft_lite.rewards import Scorer, target_of
-from gft_lite.types import DataError, Example, InputError
+from gft_lite.types import DataError, Example, InputError, Score
 
 PROMPTS_AT_ONCE = 16
 SHOWN_FAILURES = 3
@@ -59,6 +59,7 @@ def distill(
     Raises:
         DataError: `out` exists, or the journal belongs to something else.
         InputError: nothing at all could be drawn.
+        RewardError: the reward failed on every response; the journal keeps them.
     """
     if out.exists():
         raise DataError(f"{out}: exists already; nothing was overwritten. Choose another --out")
@@ -102,7 +103,7 @@ def _written(
     keep: Keep | None,
 ) -> Distilled:
     count = dict.fromkeys(("drawn", "repeated", "cut_off", "below_reward", "filtered"), 0)
-    teachers, rewards = 0, []
+    teachers, scores = 0, list[Score]()
     aside = out.with_name(f"{out.name}.tmp")
     with aside.open("w", encoding="utf-8") as file:
         for example in examples:
@@ -115,9 +116,9 @@ def _written(
             count["repeated"] += len(whole) - len(fresh)
             if scorer and fresh:
                 target = target_of(example)
-                values = [score.value for score in scorer.score([(t, target) for t in fresh])]
-                rewards += values
-                good = [t for t, v in zip(fresh, values, strict=True) if v >= (min_reward or 0)]
+                own = scorer.score([(t, target) for t in fresh])
+                scores += own
+                good = [t for t, s in zip(fresh, own, strict=True) if s.value >= (min_reward or 0)]
                 count["below_reward"] += len(fresh) - len(good)
                 fresh = good
             offered = [*example.teachers, *fresh]
@@ -126,6 +127,8 @@ def _written(
             teachers += len(kept)
             row = canonical_row(replace(example, teachers=tuple(kept)))
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    if scorer:
+        scorer.require_some(scores)
     aside.rename(out)
     return Distilled(
         out=out,
@@ -133,6 +136,6 @@ def _written(
         resumed=resumed,
         failed=failed,
         teachers=teachers,
-        mean_reward=sum(rewards) / len(rewards) if rewards else None,
+        mean_reward=sum(s.value for s in scores) / len(scores) if scores else None,
         **count,
     )

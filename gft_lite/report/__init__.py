@@ -17,6 +17,21 @@ A report asks nothing of the network, runs no script, and escapes every text it 
 """
 
 from gft_lite.report.methods import METHODS_DOCUMENT, methods_document, write_methods_report
+from gft_lite.report.record import read_record
 from gft_lite.report.run import write_run_report
+from gft_lite.report.warnings import warnings
+from gft_lite.runs import RunDir
 
-__all__ = ["METHODS_DOCUMENT", "methods_document", "write_methods_report", "write_run_report"]
+
+def run_warnings(run: RunDir) -> list[str]:
+    """What to be wary of in a run, in sentences."""
+    return warnings(read_record(run))
+
+
+__all__ = [
+    "METHODS_DOCUMENT",
+    "methods_document",
+    "run_warnings",
+    "write_methods_report",
+    "write_run_report",
+]

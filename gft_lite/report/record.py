@@ -35,6 +35,7 @@ class Record:
     steps: tuple[Event, ...]
     evals: tuple[Event, ...]
     out_of_memory: tuple[Event, ...] = ()
+    reward_errors: tuple[Event, ...] = ()
     stages: tuple[Record, ...] = ()
 
     @property
@@ -100,6 +101,7 @@ def read_record(run: RunDir) -> Record:
         evals=tuple(evals[step] for step in sorted(evals)),
         stages=stages,
         out_of_memory=tuple(e for e in events if e["type"] == "out_of_memory"),
+        reward_errors=tuple(e for e in events if e["type"] == "reward_error"),
     )
 
 

@@ -32,8 +32,18 @@ def warnings(record: Record) -> list[str]:
         found.append(f"{_steps(empty)} had no group with contrast and changed nothing.")
     if timeouts := total(record.steps, "timeouts"):
         found.append(f"{_answers(timeouts)} took too long to check and scored nothing.")
-    if errors := total(record.steps, "reward_errors"):
-        found.append(f"The reward broke on {_answers(errors)}; see log.txt.")
+    errors = total(record.steps, "reward_errors") + sum(
+        number(record.last_eval, f"target.{name}") or 0 for name in ("errors", "sampled_errors")
+    )
+    if errors:
+        first = next((f" ({e.get('part')}: {e.get('message')})" for e in record.reward_errors), "")
+        found.append(f"The reward broke on {_answers(errors)}{first}; log.txt has the traceback.")
+    if rejected := total(record.steps, "rejected_experts"):
+        found.append(
+            f"In {rejected:,.0f} groups without contrast the expert earned nothing and was not "
+            "imitated. `gft-lite data check FILE --reward …` lists such rows; "
+            "group.degenerate=imitate_any imitates them as well."
+        )
     if long := total(record.steps, "demonstrations_too_long"):
         found.append(
             f"{long:,.0f} times a demonstration was longer than group.max_new_tokens and was left "

@@ -23,6 +23,7 @@ from gft_lite.rewards import (
     regex_match,
 )
 from gft_lite.rewards.base import Need, Option, Reward, Target, target_of
+from gft_lite.rewards.failure import Failure
 from gft_lite.rewards.scorer import Counts, Scorer
 from gft_lite.rewards.spec import Part, Spec, read_spec
 from gft_lite.types import RewardError
@@ -111,6 +112,7 @@ def build_scorer(spec: Spec, *, timeout_seconds: float = 5.0, allow_custom: bool
 __all__ = [
     "REWARDS",
     "Counts",
+    "Failure",
     "Need",
     "Option",
     "Part",

@@ -8,11 +8,12 @@ twice in a call is scored once.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
 from gft_lite.rewards.base import ERROR, Need, Target
+from gft_lite.rewards.failure import Failure, explain
 from gft_lite.rewards.process import Job, Outcome, ScoringProcess
 from gft_lite.rewards.spec import Part
 from gft_lite.types import RewardError, Score, Verdict
@@ -34,12 +35,15 @@ class Counts:
 class Scorer:
     """Scores responses with the given parts; use it as a context manager, or call `close`.
 
-    `first_error` is the message of the first score with verdict "error", for the log.
+    `failures` has the first failure of every part, by its label; `on_failure`, if set, is called
+    with each of them when it happens.
     """
 
     def __init__(self, parts: Sequence[Part], timeout_seconds: float) -> None:
         self.parts = tuple(parts)
-        self.first_error: str | None = None
+        self.timeout_seconds = timeout_seconds
+        self.failures: dict[str, Failure] = {}
+        self.on_failure: Callable[[Failure], None] | None = None
         self._counts = {"ok": 0, "unparsed": 0, "timeout": 0, "error": 0}
         self._in_process = [
             part for part in self.parts if part.reward is None or part.reward.isolated
@@ -111,11 +115,33 @@ class Scorer:
             self._counts[score.verdict] += 1
         return ordered
 
+    def require_some(self, scores: Sequence[Score]) -> None:
+        """Refuse scores of which not one was reached.
+
+        Raises:
+            RewardError: the reward broke or took too long on every one of these responses.
+        """
+        timeouts = sum(score.verdict == "timeout" for score in scores)
+        errors = sum(score.verdict == "error" for score in scores)
+        if not scores or timeouts + errors < len(scores):
+            return
+        reasons = [f"{f.part}: {f.message}" for f in self.failures.values() if errors]
+        if timeouts:
+            reasons.append(f"{timeouts:,} took longer than {self.timeout_seconds:g} s")
+        raise RewardError(
+            f"the reward failed on all of {len(scores):,} responses, so nothing can be learned or "
+            f"measured with it ({'; '.join(reasons)}). Correct the reward, and try it on your data "
+            "with `gft-lite data dry-run FILE --reward …`"
+        )
+
     def _combined(self, outcomes: Sequence[Outcome]) -> Score:
         for outcome, part in zip(outcomes, self.parts, strict=True):
-            if outcome.score.verdict == "error" and self.first_error is None:
-                reason = outcome.error or "the row's reference cannot be used"
-                self.first_error = f"{part.label}: {reason}"
+            if outcome.score.verdict == "error" and part.label not in self.failures:
+                message = outcome.error or "the row's reference cannot be used"
+                failure = Failure(part.label, message, outcome.details)
+                self.failures[part.label] = failure
+                if self.on_failure:
+                    self.on_failure(failure)
         if len(outcomes) == 1:
             return outcomes[0].score
         return weighted(self.parts, [outcome.score for outcome in outcomes])
@@ -160,7 +186,7 @@ def _here(part: Part, response: str, target: Target) -> Outcome | None:
     try:
         score = verifier(response, target, **part.options)
     except Exception as fault:  # the boundary: recorded and counted, the run goes on
-        return Outcome(ERROR, f"{type(fault).__name__}: {fault}"[:300])
+        return Outcome(ERROR, *explain(fault))
     return None if score is None else Outcome(score)
 
 
