@@ -77,6 +77,7 @@ ROOMS: dict[str, set[str]] = {
     "worker": {"psutil"},
     "serving": {"torch"},
     "workspace": set(),
+    "web_settings": set(),
     "jobs": {"psutil"},
     "contest": set(),
     "demo": set(),

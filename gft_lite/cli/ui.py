@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -30,4 +31,5 @@ def ui(
     password = app.read_auth(auth)
     app.check_exposure(host, share, password)
     shell = app.open_workspace(str(workspace) if workspace else None)
+    os.chdir(shell.workspace.root)  # relative names mean the same here as in a run
     app.serve(shell, host=host, port=port, auth=password, share=share)
