@@ -1,8 +1,8 @@
 """Starts, stops, queues and resumes runs of a workspace; one trains at a time, the others wait.
 
 Each run trains in a process of its own that outlives this one. The state of a run is its folder: a
-`Jobs` that opens the workspace later finds the same runs, the queue included. What a browser may not
-choose (`web_settings`) is refused when a run is queued and when it is resumed.
+`Jobs` that opens the workspace later finds the same runs, the queue included. A setting that a
+browser may not choose (`web_settings`) is refused when a run is queued and when it is resumed.
 """
 
 from __future__ import annotations

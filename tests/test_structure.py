@@ -81,7 +81,7 @@ ROOMS: dict[str, set[str]] = {
     "jobs": {"psutil"},
     "contest": set(),
     "demo": set(),
-    "ui": {"gradio", "yaml"},
+    "ui": {"gradio", "starlette", "yaml"},
     "terminal": {"typer", "rich", "yaml"},
     "cli": {"typer", "rich", "yaml"},
     "__main__": set(),
