@@ -1,8 +1,8 @@
 """Starts, stops, queues and resumes runs of a workspace; one trains at a time, the others wait.
 
 Each run trains in a process of its own that outlives this one. The state of a run is its folder: a
-`Jobs` that opens the workspace later finds the same runs, the queue included. What comes from a
-browser is checked here: nothing outside the workspace is read, no Python of others is run.
+`Jobs` that opens the workspace later finds the same runs, the queue included. A setting that a
+browser may not choose (`web_settings`) is refused when a run is queued and when it is resumed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ from typing import Any
 
 from filelock import FileLock
 
-from gft_lite.assets import PREFIX
-from gft_lite.config import EMBEDDED_MODEL, RunConfig
-from gft_lite.data.hub import HUB_NAME
-from gft_lite.rewards import REWARDS, read_spec
+from gft_lite.config import RunConfig
 from gft_lite.runs import BUSY, RunDir, Status, changed_at, is_run, writing
-from gft_lite.types import ConfigError, RunError
+from gft_lite.types import RunError
+from gft_lite.web_settings import check_settings
 from gft_lite.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -63,9 +61,9 @@ class Jobs:
         """Queue a run; it begins at once where nothing else trains.
 
         Raises:
-            ConfigError, RewardError: it asks for what a browser may not have.
+            ConfigError, RewardError: it has a setting that a browser may not choose.
         """
-        check_harmless(config, self.workspace)
+        check_settings(config, self.workspace)
         with self._alone():
             folder = self.workspace.new(self.workspace.runs_dir, config.method.name)
             run = RunDir.create(folder, config.to_yaml())
@@ -83,7 +81,7 @@ class Jobs:
             job = self.job(name)
             if job.state not in RESUMABLE:
                 raise RunError(f"{name} is {job.state}; only a run that ended early can continue")
-            check_harmless(job.run.config(), self.workspace)
+            check_settings(job.run.config(), self.workspace)
             with job.run.lock(), writing(job.run.path):
                 job.run.set_status("queued", since=time.time(), **_reached(job))
         self.advance()
@@ -204,44 +202,6 @@ class Jobs:
             yield
 
 
-def check_harmless(config: RunConfig, workspace: Workspace) -> None:
-    """Refuse what a browser may not ask for.
-
-    Raises:
-        ConfigError: code that comes with a model, or a path outside the workspace.
-        RewardError: a reward that is a Python file.
-    """
-    if config.model.trust_remote_code:
-        raise ConfigError(
-            "model.trust_remote_code runs code that comes with a model; it can only be switched "
-            "on from the command line"
-        )
-    read_spec(config.reward, REWARDS, allow_custom=False)
-    named = {
-        "model.name": config.model.name,
-        "data.path": config.data.path,
-        "data.eval_path": config.data.eval_path,
-        "data.retention_path": config.data.retention_path,
-    }
-    for key, path in named.items():
-        if path is not None:
-            check_place(key, path, workspace)
-    if config.model.adapter is not None and not workspace.contains(config.model.adapter):
-        raise ConfigError("model.adapter: only adapters of this workspace can be continued here")
-
-
-def check_place(key: str, path: str, workspace: Workspace) -> None:
-    """Refuse a model or a data file that is neither ours, nor the hub's, nor in the workspace.
-
-    Raises:
-        ConfigError: names the key.
-    """
-    ours = path == EMBEDDED_MODEL or path.startswith(PREFIX)
-    if not (ours or HUB_NAME.fullmatch(path) or workspace.contains(path)):
-        raise ConfigError(
-            f"{key}: {path} lies outside the workspace; upload the file, or name a model or data "
-            "set of the hub as owner/name"
-        )
 
 
 def _queue(jobs: list[Job]) -> list[Job]:

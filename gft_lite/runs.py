@@ -103,7 +103,7 @@ class RunDir:
             RunError: something is there already, which is not overwritten, or no file can be made.
         """
         run = cls(path)
-        claim_empty(run.path)
+        claim_empty(run.path, 0o700)  # a run holds the texts of its data
         with writing(run.path, "choose another --out"):
             run.config_file.write_text(config_yaml, encoding="utf-8")
             run.set_status("created")
@@ -532,8 +532,8 @@ def writing(folder: Path, todo: str = TO_WRITE) -> Iterator[None]:
         raise RunError(f"{folder} cannot be written ({error.strerror}); {todo}") from None
 
 
-def claim_empty(path: Path) -> None:
-    """Make an output folder, or take an empty one.
+def claim_empty(path: Path, mode: int = 0o777) -> None:
+    """Make an output folder with these permissions, or take an empty one as it is.
 
     Raises:
         RunError: it is a file, holds something, or cannot be made.
@@ -544,7 +544,7 @@ def claim_empty(path: Path) -> None:
             raise RunError(
                 f"{path} already holds {what}; nothing was overwritten. Choose another --out{more}"
             )
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode, parents=True, exist_ok=True)
     except OSError as error:
         reason = shortage(error) or f"{error.strerror}; choose another --out"
         raise RunError(f"{path}: the output folder cannot be made ({reason})") from None

@@ -17,6 +17,7 @@ from pathlib import Path
 from gft_lite.types import RunError
 
 DEFAULT = Path("~/.gft-lite")
+PRIVATE = 0o700  # new folders; the permissions of folders that are there are kept
 
 
 class Workspace:
@@ -34,8 +35,9 @@ class Workspace:
         self.exports_dir = self.root / "exports"
         self.tmp_dir = self.root / "tmp"
         try:
+            self.root.mkdir(PRIVATE, parents=True, exist_ok=True)
             for folder in (self.runs_dir, self.uploads_dir, self.exports_dir, self.tmp_dir):
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(PRIVATE, exist_ok=True)
         except OSError as error:
             raise RunError(
                 f"{self.root}: the workspace cannot be made ({error.strerror}); choose another "
@@ -75,7 +77,7 @@ class Workspace:
         while True:
             path = folder / f"{kind}-{n}"
             try:
-                path.mkdir()
+                path.mkdir(PRIVATE)
             except FileExistsError:
                 n += 1
             else:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from gft_lite.config import RunConfig, load_config
-from gft_lite.jobs import Jobs, check_harmless
+from gft_lite.jobs import Jobs
 from gft_lite.runs import RunDir
 from gft_lite.types import ConfigError, RewardError, RunError
+from gft_lite.web_settings import check_settings
 from gft_lite.workspace import Workspace
 
 SHORT = (
@@ -226,14 +227,14 @@ def test_no_name_leads_out_of_the_workspace(workspace: Workspace, name: str) -> 
         ("data.retention_path=/root/x.jsonl", "data.retention_path"),
         ("model.name=/models/llama", "model.name: /models/llama lies outside"),
         ("model.adapter=/models/adapter", "only adapters of this workspace"),
-        ("model.trust_remote_code=true", "only be switched on from the command line"),
+        ("model.trust_remote_code=true", "can only be set from the command line"),
     ],
 )
 def test_nothing_outside_the_workspace_and_no_code_of_models(
     workspace: Workspace, override: str, complaint: str | None
 ) -> None:
     if complaint is None:
-        check_harmless(config(override), workspace)
+        check_settings(config(override), workspace)
         return
     with pytest.raises(ConfigError, match=complaint):
         Jobs(workspace).start(config(override))

@@ -78,10 +78,11 @@ ROOMS: dict[str, set[str]] = {
     "worker": set(),
     "serving": {"torch"},
     "workspace": set(),
+    "web_settings": set(),
     "jobs": {"filelock"},
     "contest": set(),
     "demo": set(),
-    "ui": {"gradio", "yaml"},
+    "ui": {"gradio", "starlette", "yaml"},
     "cli": {"typer", "rich", "yaml"},
     "__main__": set(),
 }

@@ -122,6 +122,27 @@ def test_a_dropped_file_is_read_scored_and_rendered(page: Page, tmp_path: Path) 
     expect(page.locator("#files input")).to_have_value(re.compile("words.jsonl"))
 
 
+def test_a_second_tab_a_reload_and_the_way_back_offer_the_file(page: Page, app: App) -> None:
+    other = page.context.new_page()
+    other.goto(app.url)
+    for arrive in (
+        lambda: None,
+        other.reload,
+        lambda: (other.goto("about:blank"), other.go_back()),
+    ):
+        arrive()
+        tab(other, "Data")
+        other.locator("#files input").click()
+        expect(other.get_by_role("option", name=re.compile("words.jsonl"))).to_be_visible()
+    other.close()
+    page.reload()
+    tab(page, "Data")
+    page.locator("#files input").click()
+    page.get_by_role("option", name=re.compile("words.jsonl")).click()
+    expect(page.locator("#data-report")).to_contain_text("40 of 41 rows can be used")
+    expect(page.locator("#examples .rendered")).to_have_count(5)
+
+
 # --- training ---
 
 
@@ -134,7 +155,14 @@ def test_settings_show_what_will_run_and_refuse_what_is_wrong(page: Page) -> Non
     more = page.locator("#more-settings textarea")
     for wrong, said in (
         ("train: {stepz: 1}", "did you mean 'steps'"),
-        ("model: {trust_remote_code: true}", "only be switched on from the command line"),
+        (
+            "model: {trust_remote_code: true}",
+            "model.trust_remote_code can only be set from the command line",
+        ),
+        (
+            "stages: [sft, {data: {path: /etc/passwd}}]",
+            "stages.2: data.path: /etc/passwd lies outside",
+        ),
         ("reward: {file: /tmp/x.py}", "only be named on the command line"),
         ("data: {path: /etc/passwd}", "lies outside the workspace"),
     ):

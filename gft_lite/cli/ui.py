@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,12 @@ def ui(
         str | None,
         typer.Option(metavar="USER:PASSWORD", envvar="GFT_LITE_AUTH", help="Ask for a password."),
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A name that a reverse proxy serves the app under; repeatable."
+        ),
+    ] = None,
     share: Annotated[
         bool, typer.Option("--share", help="Reach it from outside through Gradio's tunnel.")
     ] = False,
@@ -28,6 +35,8 @@ def ui(
     from gft_lite.ui import app
 
     password = app.read_auth(auth)
-    app.check_exposure(host, share, password)
+    names = allow_host or []
+    app.check_exposure(host, share, password, names)
     shell = app.open_workspace(str(workspace) if workspace else None)
-    app.serve(shell, host=host, port=port, auth=password, share=share)
+    os.chdir(shell.workspace.root)  # relative names mean the same here as in a run
+    app.serve(shell, host=host, port=port, auth=password, share=share, allow_hosts=names)

@@ -8,6 +8,7 @@ import gradio as gr
 
 from gft_lite.config import load_config
 from gft_lite.runs import Status
+from gft_lite.types import ConfigError
 from gft_lite.ui.said import guarded
 from gft_lite.ui.shell import Shell
 
@@ -29,6 +30,8 @@ def expose(shell: Shell) -> None:
 
     def start_run(preset: str, settings: list[str]) -> str:
         """Queue a run of a preset with settings such as train.steps=20; its name."""
+        if not (isinstance(settings, list) and all(isinstance(text, str) for text in settings)):
+            raise ConfigError('settings: give a list of texts such as ["train.steps=20"]')
         return shell.jobs.start(load_config(preset=preset or None, overrides=settings)).path.name
 
     def stop_run(name: str) -> str:

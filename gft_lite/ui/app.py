@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from gft_lite.runs import BUSY
@@ -12,6 +13,7 @@ from gft_lite.workspace import Workspace
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from gft_lite.ui import (
     api,
@@ -24,11 +26,13 @@ from gft_lite.ui import (
     train_tab,
 )
 from gft_lite.ui.html import panel
+from gft_lite.ui.request_guard import FREE_FAILURES, LOOPBACK, RequestGuard
 from gft_lite.ui.said import guarded
 from gft_lite.ui.shell import Shell, open_shell
+from gft_lite.ui.uploads import clear_leftovers, hourly_removal
 
-UPLOAD_LIMIT = "2gb"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+UPLOAD_BYTES = 2 * 2**30
+REQUEST_BYTES = UPLOAD_BYTES + 2**20  # an upload with what stands around it
 MASTHEAD = (
     '<div class="gft masthead"><b>gft-lite</b>'
     "<span>Group Fine-Tuning on the one GPU you own</span></div>"
@@ -57,17 +61,29 @@ def build_app(shell: Shell) -> gr.Blocks:
         api.expose(shell)
         _lead(shell, tabs, start, data, model, train)
 
+        lists = [data.chosen, model.data, model.adapter]
+
         def arrive() -> list[Any]:
-            """A page that is opened while something trains opens on it."""
+            """A page that is opened while something trains opens on it; its lists are current."""
             training = any(job.state in BUSY for job in shell.jobs.list())
-            return [gr.Tabs(selected="train") if training else gr.skip(), *train.show(None)]
+            tab = gr.Tabs(selected="train") if training else gr.skip()
+            return [tab, *current_lists(), *train.show(None)]
+
+        def current_lists() -> list[Any]:
+            """What other pages and runs have added since."""
+            return [
+                gr.Dropdown(choices=data_tab.choices(shell)),
+                gr.Dropdown(choices=model_tab.ready_choices(shell)),
+                gr.Dropdown(choices=model_tab.adapter_choices(shell)),
+            ]
 
         page.load(
             guarded(arrive),
-            outputs=[tabs, *train.outputs],
+            outputs=[tabs, *lists, *train.outputs],
             show_progress="hidden",
             api_visibility="private",
         )
+        tabs.change(current_lists, None, lists, show_progress="hidden", api_visibility="private")
     return page
 
 
@@ -98,18 +114,12 @@ def _lead(
         choices = model_tab.ready_choices(shell)
         return [gr.Tabs(selected="model"), gr.Dropdown(choices=choices, value=ready), reward]
 
-    def refresh() -> list[Any]:
-        """What other pages and runs have added since."""
-        adapters = gr.Dropdown(choices=model_tab.adapter_choices(shell))
-        return [gr.Dropdown(choices=model_tab.ready_choices(shell)), adapters]
-
     start.try_it.click(try_it, None, shown, **hidden)
     start.own_data.click(lambda: gr.Tabs(selected="data"), None, tabs, **hidden)
     data.use.click(
         use, [data.chosen, data.held_out, data.reward], [tabs, model.data, model.reward], **hidden
     )
     model.start.click(start_run, model.fields, shown, **hidden)
-    tabs.change(refresh, None, [model.data, model.adapter], show_progress="hidden", **hidden)
 
 
 def serve(
@@ -119,30 +129,43 @@ def serve(
     port: int | None = None,
     auth: tuple[str, str] | None = None,
     share: bool = False,
+    allow_hosts: Sequence[str] = (),
     block: bool = True,
 ) -> gr.Blocks:
     """Serve the page until it is interrupted, or in the background where `block` is false.
 
     Raises:
-        ConfigError: a host that others reach, or --share, without a password; a port in use.
+        ConfigError: a host that others reach, --share or --allow-host without a password; a port
+            in use.
     """
-    check_exposure(host, share, auth)
+    check_exposure(host, share, auth, allow_hosts)
     page = build_app(shell)
+    guard = Middleware(
+        RequestGuard,
+        hosts=(*LOOPBACK, *allow_hosts) if host in LOOPBACK else None,
+        share_url=lambda: page.share_url,
+        password=auth is not None,
+        most_bytes=REQUEST_BYTES,
+    )
+    lock = clear_leftovers(shell.workspace)
+    lifespan = hourly_removal(shell.workspace.tmp_dir, lock)
     try:
         page.launch(
             server_name=host,
             server_port=port,
             auth=auth,
+            auth_message=f"After {FREE_FAILURES} failed logins each further one has to wait.",
             share=share,
             theme=theme.theme(),
             head=theme.HEAD,
-            max_file_size=UPLOAD_LIMIT,
+            max_file_size=UPLOAD_BYTES,
             footer_links=[],
             run_history=False,
             enable_monitoring=False,
             ssr_mode=False,
             show_error=False,
             prevent_thread_lock=not block,
+            app_kwargs={"middleware": [guard], "lifespan": lifespan},
         )
     except OSError as error:
         raise ConfigError(f"{host}: cannot be served there ({error}); choose another --port") from (
@@ -151,14 +174,19 @@ def serve(
     return page
 
 
-def check_exposure(host: str, share: bool, auth: tuple[str, str] | None) -> None:
+def check_exposure(
+    host: str,
+    share: bool,
+    auth: tuple[str, str] | None,
+    allow_hosts: Sequence[str] = (),
+) -> None:
     """Refuse to show a workspace to others without a password.
 
     Raises:
         ConfigError: says which option is missing.
     """
-    if (host not in LOOPBACK or share) and auth is None:
-        what = "--share" if share else f"--host {host}"
+    if (host not in LOOPBACK or share or allow_hosts) and auth is None:
+        what = "--share" if share else "--allow-host" if allow_hosts else f"--host {host}"
         raise ConfigError(
             f"{what} lets others reach this app: set a password with --auth USER:PASSWORD"
         )

@@ -9,7 +9,6 @@ from typing import Any
 import gradio as gr
 
 from gft_lite.data import FORMATS, read_report
-from gft_lite.jobs import check_place
 from gft_lite.rewards import REWARDS
 from gft_lite.types import ConfigError, GftError
 from gft_lite.ui import datasets
@@ -18,6 +17,7 @@ from gft_lite.ui.data_view import dry_run_view, examples_view, report_view
 from gft_lite.ui.html import empty, failure, heading, panel, styled, text
 from gft_lite.ui.said import guarded, sentence
 from gft_lite.ui.shell import Shell
+from gft_lite.web_settings import check_place
 
 FIELDS = {
     "prompt": "Question",

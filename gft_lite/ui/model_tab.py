@@ -16,7 +16,6 @@ from gft_lite.config import (
     preset_names,
     preset_path,
 )
-from gft_lite.jobs import check_harmless
 from gft_lite.memory import CARDS_GIB, GIB, Card, forecast, shape_of, this_card
 from gft_lite.report.numbers import look
 from gft_lite.rewards import REWARDS
@@ -34,6 +33,7 @@ from gft_lite.ui.data_tab import reward_choices
 from gft_lite.ui.html import failure, heading, panel, styled, text
 from gft_lite.ui.said import guarded, sentence
 from gft_lite.ui.shell import Shell
+from gft_lite.web_settings import check_settings
 
 NO_GPU_PRESET = "tiny-cpu"
 NO_GPU = "no GPU found"
@@ -200,7 +200,7 @@ def build(shell: Shell) -> ModelTab:
         try:
             asked = choice(*values)
             config = configured(asked)
-            check_harmless(config, shell.workspace)
+            check_settings(config, shell.workspace)
         except Exception as error:
             off = gr.Button(interactive=False)
             return "", failure(sentence(error)), off, gr.skip(), gr.skip()
