@@ -8,7 +8,6 @@ through, its final metrics, and the hash of the weights it speaks of. `models.ch
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from gft_lite.models import Policy
 from gft_lite.models.check import check_weights, read_record
 from gft_lite.models.identity import RECORD, WEIGHTS, file_sha256, identity_of, template_sha256
 from gft_lite.models.load import source_of
-from gft_lite.runs import RunDir, write_atomic
+from gft_lite.runs import RunDir, new_folder, write_atomic
 from gft_lite.types import ModelError
 
 Record = dict[str, Any]
@@ -142,13 +141,9 @@ def bare_record(model: ModelConfig, tokenizer: Any, stages: Sequence[Mapping[str
 
 def save(policy: Policy, folder: Path, record: Record) -> None:
     """Write adapter and record aside and rename them: a folder holds both or neither."""
-    aside = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    policy.save_adapter(aside)
-    write_record(aside, record)
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+    with new_folder(folder) as aside:
+        policy.save_adapter(aside)
+        write_record(aside, record)
 
 
 def write_record(folder: Path, record: Record) -> None:

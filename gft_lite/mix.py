@@ -7,7 +7,6 @@ Parts are adapters, runs or checkpoints; all must be plain LoRA on the same base
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ from gft_lite.models.named import (
     using,
 )
 from gft_lite.rewards import Scorer
-from gft_lite.runs import claim_empty
+from gft_lite.runs import claim_empty, new_folder
 from gft_lite.types import ConfigError, Example
 
 SOUP = "soup"
@@ -168,17 +167,15 @@ def _load(model: ModelConfig, parts: Sequence[Part], out: Path) -> tuple[Any, li
 def _write(
     policy: Any, model: ModelConfig, parts: Sequence[Part], out: Path, settings: dict[str, Any]
 ) -> None:
-    aside = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    save_named(policy, SOUP, aside, model.name)
-    listed = [
-        {
-            "adapter": part.path.name,
-            "weight": part.weight,
-            "sha256": file_sha256(adapter_folder(part.path) / WEIGHTS),
-        }
-        for part in parts
-    ]
-    stage = {"method": "mix", **settings, "parts": listed}
-    write_record(aside, bare_record(model, policy.tokenizer, [stage]))
-    aside.rename(out)
+    with new_folder(out) as aside:
+        save_named(policy, SOUP, aside, model.name)
+        listed = [
+            {
+                "adapter": part.path.name,
+                "weight": part.weight,
+                "sha256": file_sha256(adapter_folder(part.path) / WEIGHTS),
+            }
+            for part in parts
+        ]
+        stage = {"method": "mix", **settings, "parts": listed}
+        write_record(aside, bare_record(model, policy.tokenizer, [stage]))

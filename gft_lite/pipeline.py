@@ -9,12 +9,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from gft_lite.config import RunConfig, Stage, stages_of, total_steps
 from gft_lite.prepare import prepare
-from gft_lite.runs import RunDir, State, of_stage
+from gft_lite.runs import RunDir, State, new_folder, of_stage
 from gft_lite.types import InputError
 
 Event = dict[str, Any]
@@ -45,7 +44,7 @@ def run_stages(run: RunDir, config: RunConfig, train_one: TrainOne) -> Iterator[
     metrics: dict[str, Any] = {}
     for number, stage in enumerate(stages, 1):
         folder = _folder(run, stage)
-        if folder.status()["state"] != "finished":
+        if not _finished(folder):
             run.set_status("running", step=before, steps=steps, stage=stage.name)
             for told in train_one(folder, stage.config):
                 event = of_stage(told, number, before)
@@ -59,11 +58,11 @@ def run_stages(run: RunDir, config: RunConfig, train_one: TrainOne) -> Iterator[
             break
         metrics = next(folder.events("finished"))["metrics"]
     if not stopped:
-        _copy(folder.adapter_dir, run.adapter_dir)
+        with new_folder(run.adapter_dir) as aside:  # its record lists all the stages
+            shutil.copytree(folder.adapter_dir, aside, dirs_exist_ok=True)
     run.stop_file.unlink(missing_ok=True)
     state: State = "stopped" if stopped else "finished"
     seconds = time.perf_counter() - started
-    run.set_status(state, step=before, steps=steps, stage=stage.name)
     last: Event = {
         "type": "finished",
         "state": state,
@@ -72,6 +71,7 @@ def run_stages(run: RunDir, config: RunConfig, train_one: TrainOne) -> Iterator[
         "metrics": {} if stopped else metrics,
     }
     run.append(last)
+    run.set_status(state, step=before, steps=steps, stage=stage.name)
     yield last
 
 
@@ -82,10 +82,8 @@ def _folder(run: RunDir, stage: Stage) -> RunDir:
     return RunDir.create(folder.path, stage.config.to_yaml())
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Whole or not at all; its record lists all the stages."""
-    aside = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    shutil.copytree(source, aside)
-    shutil.rmtree(target, ignore_errors=True)
-    aside.rename(target)
+def _finished(stage: RunDir) -> bool:
+    """Whether a stage is whole; one whose end was not written down is continued, at its last
+    step."""
+    ended = stage.status()["state"] == "finished"
+    return ended and stage.adapter_dir.is_dir() and any(stage.events("finished"))

@@ -4,7 +4,7 @@ config.yaml         the resolved configuration
 events.jsonl        one typed event a line: {"type": "step", "step": 12, ...}
 status.json         state and progress, replaced atomically
 groups/             step-000012.json.gz: every group of the step, texts, rewards, token weights
-checkpoints/        step-000050/: adapter, optimizer, state
+checkpoints/        step-000050/: adapter, optimizer, record (gft_lite.checkpoints)
 adapter/            the result
 log.txt             what libraries and tracebacks said
 
@@ -18,9 +18,11 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +31,7 @@ from gft_lite.types import RunError
 
 State = Literal["created", "queued", "starting", "running", "finished", "stopped", "failed"]
 BUSY = ("starting", "running")  # states in which a process owns the run
+CHECKPOINT = re.compile(r"step-\d+")
 TO_WRITE = "make it writable (permissions, room on the disk), or copy it and resume the copy"
 
 
@@ -54,9 +57,12 @@ class RunDir:
             RunError: something is there already, which is not overwritten, or no file can be made.
         """
         run = cls(path)
+        unfinished = run.path / "config.yaml.tmp"  # of a process that was killed right here
+        if run.path.is_dir() and list(run.path.iterdir()) == [unfinished]:
+            unfinished.unlink()
         claim_empty(run.path)
         with writing(run.path, "choose another --out"):
-            run.config_file.write_text(config_yaml, encoding="utf-8")
+            write_atomic(run.config_file, config_yaml)
             run.set_status("created")
         return run
 
@@ -99,9 +105,12 @@ class RunDir:
                     continue
 
     def forget_after(self, step: int) -> None:
-        """Drop events and stored groups of later steps: a resumed run writes them again."""
+        """Drop events and stored groups of later steps, and those of the run's end: a resumed run
+        writes them again."""
         kept = [
-            e for e in self._own_events() if e.get("step", 0) <= step and e["type"] != "finished"
+            e
+            for e in self._own_events()
+            if e.get("step", 0) <= step and e["type"] != "finished" and not e.get("final")
         ]
         text = "".join(json.dumps(e, ensure_ascii=False) + "\n" for e in kept)
         write_atomic(self.events_file, text)
@@ -167,11 +176,11 @@ class RunDir:
     def write_groups(self, step: int, groups: list[dict[str, Any]]) -> None:
         """Store the groups of one step."""
         self.groups_dir.mkdir(exist_ok=True)
-        target = self.groups_dir / f"step-{step:06d}.json.gz"
-        aside = target.with_suffix(".tmp")
-        with gzip.open(aside, "wt", encoding="utf-8", compresslevel=3) as file:
+        with (
+            new_file(self.groups_dir / f"step-{step:06d}.json.gz") as aside,
+            gzip.open(aside, "wt", encoding="utf-8", compresslevel=3) as file,
+        ):
             json.dump(groups, file, ensure_ascii=False)
-        aside.replace(target)
 
     def read_groups(self, step: int) -> list[dict[str, Any]]:
         """The groups of one step.
@@ -194,12 +203,18 @@ class RunDir:
         return own + [b + step for b, stage in self._steps_before() for step in stage.group_steps()]
 
     def checkpoints(self) -> list[Path]:
-        """Complete checkpoints, oldest first."""
-        return sorted(
-            folder
-            for folder in self.checkpoints_dir.glob("step-*")
-            if (folder / "state.json").is_file()
-        )
+        """All checkpoints by their names, oldest first; `checkpoints.fault_of` checks one."""
+        named = [p for p in self.checkpoints_dir.glob("step-*") if CHECKPOINT.fullmatch(p.name)]
+        return sorted(named, key=step_of)
+
+    def remove_leftovers(self) -> None:
+        """Remove what a killed process was writing or removing; not while another one writes."""
+        for pattern in (".*.tmp", ".*.old", "groups/*.tmp", "checkpoints/.*"):
+            for path in self.path.glob(pattern):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
 
 def stage_number(path: Path) -> int:
@@ -241,10 +256,85 @@ def step_of(path: Path) -> int:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write aside, then rename: a reader sees the old file or the new one, never half of one."""
-    aside = path.with_name(path.name + ".tmp")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    """Replace a file's text: a reader sees the old text or the new one, never half of one."""
+    with new_file(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def new_file(target: Path) -> Iterator[Path]:
+    """A file to be written, which takes the name `target` when the block ends without an error.
+
+    Its data is on the disk before the name is: after a crash the name stands for the old file or
+    for the whole new one.
+    """
+    aside = target.with_name(f"{target.name}.tmp")
+    yield aside
+    sync(aside)
+    aside.replace(target)
+    sync(target.parent)
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """An empty folder to be filled, which takes the name `target` when the block ends without an
+    error, in place of what had that name.
+
+    After a crash the name stands for the old folder, for the whole new one, or, between two
+    renames, for none.
+    """
+    aside = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    for folder, _, names in os.walk(aside):
+        for name in names:
+            sync(Path(folder, name))
+        sync(Path(folder))
+    with removed(target):
+        aside.rename(target)
+    sync(target.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder: after a crash the name stands for all of it or for nothing."""
+    with removed(path):
+        pass
+
+
+@contextmanager
+def removed(path: Path) -> Iterator[None]:
+    """Inside, the name is free; what had it is deleted at the end."""
+    old = path.with_name(f".{path.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        path.rename(old)
+    try:
+        yield
+    except BaseException:
+        with suppress(FileNotFoundError):
+            old.rename(path)
+        raise
+    if old.is_dir():
+        shutil.rmtree(old)
+    else:
+        old.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    folder = path.is_dir()
+    # Windows opens no folders, and some network file systems sync files only
+    with suppress(OSError) if folder else nullcontext():
+        handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextmanager

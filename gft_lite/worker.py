@@ -146,13 +146,27 @@ def _events(
 def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
     """The whole life of a run; continues from its last checkpoint where it has one."""
     from gft_lite import adapters
+    from gft_lite.checkpoints import newest_intact, set_aside
     from gft_lite.fitting import check_card
     from gft_lite.models import load_policy
 
     started = time.perf_counter()
-    checkpoints = run.checkpoints()
-    begin = step_of(checkpoints[-1]) if checkpoints else 0
-    run.forget_after(begin if checkpoints else -1)
+    checkpoint, skipped = newest_intact(run)
+    begin = step_of(checkpoint) if checkpoint else 0
+    with writing(run.path):
+        run.remove_leftovers()
+        set_aside(skipped)
+        run.forget_after(begin if checkpoint else -1)
+    for one in skipped:
+        yield _emit(
+            run,
+            {
+                "type": "checkpoint_skipped",
+                "step": begin,
+                "path": one.path.name,
+                "message": f"{one.message}; the run continues from step {begin}",
+            },
+        )
     run.stop_file.unlink(missing_ok=True)  # a wish to the run that was
     run.set_status("running", step=begin, steps=config.train.steps)
     with prepared.scorer as scorer, stop_on_signal(run):
@@ -164,7 +178,7 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
             max_length=config.data.max_prompt_tokens + config.group.max_new_tokens,
         )
         prepared = within_limits(config, prepared, policy)
-        yield _emit(run, _started(config, prepared, policy, resumed=bool(checkpoints)))
+        yield _emit(run, _started(config, prepared, policy, resumed=checkpoint is not None))
 
         from gft_lite.trainer import Trainer
 
@@ -174,8 +188,8 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
         evaluator = evaluate_quickly if prepared.eval_examples else None
         reward = scorer if config.method.rewarded else None
         trainer = Trainer(config, policy, prepared.examples, reward, run, evaluator)
-        if checkpoints:
-            trainer.restore(checkpoints[-1])
+        if checkpoint:
+            trainer.restore(checkpoint)
         elif evaluator and config.eval.every:
             yield _emit(run, {"type": "eval", "step": 0, **evaluator()})
         stopped = False
@@ -194,8 +208,7 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
             yield _emit(run, {"type": "eval", "step": trainer.step, "final": True, **final})
     seconds = time.perf_counter() - started
     state: State = "stopped" if stopped else "finished"
-    run.set_status(state, step=trainer.step, steps=config.train.steps)
-    yield _emit(
+    last = _emit(
         run,
         {
             "type": "finished",
@@ -205,6 +218,9 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
             "metrics": final,
         },
     )
+    # after the event: a run that counts as finished is never continued
+    run.set_status(state, step=trainer.step, steps=config.train.steps)
+    yield last
 
 
 # --- inside -------------------------------------------------------------------------------------

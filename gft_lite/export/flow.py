@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from gft_lite.export.write import to_gguf, write_adapter, write_merged_model
 from gft_lite.models.check import check_adapter
 from gft_lite.models.identity import RECORD
 from gft_lite.models.load import source_of
-from gft_lite.runs import claim_empty
+from gft_lite.runs import claim_empty, new_folder
 
 
 @dataclass(frozen=True)
@@ -85,15 +84,10 @@ def export(
 def _aside(out: Path) -> Iterator[Path]:
     """A folder beside `out` that takes its name where all went well, and is gone where not."""
     claim_empty(out)
-    aside = out.resolve().with_name(f".{out.resolve().name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
     try:
-        yield aside
-        out.rmdir()
-        aside.rename(out)
+        with new_folder(out.resolve()) as aside:
+            yield aside
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
         if out.is_dir() and not any(out.iterdir()):
             out.rmdir()
         raise
