@@ -17,11 +17,12 @@ from typing import Any
 from gft_lite import __version__
 from gft_lite.assets import resolve
 from gft_lite.config import ModelConfig, RunConfig, load_config
+from gft_lite.files import file_sha256, new_folder, write_atomic
 from gft_lite.models import Policy
 from gft_lite.models.check import check_weights, read_record
-from gft_lite.models.identity import RECORD, WEIGHTS, file_sha256, identity_of, template_sha256
+from gft_lite.models.identity import RECORD, WEIGHTS, identity_of, template_sha256
 from gft_lite.models.load import source_of
-from gft_lite.runs import RunDir, new_folder, write_atomic
+from gft_lite.runs import RunDir
 from gft_lite.types import ModelError
 
 Record = dict[str, Any]
@@ -85,8 +86,18 @@ def model_of(path: Path) -> ModelConfig:
     return ModelConfig(name=name)
 
 
-def record_of(config: RunConfig, tokenizer: Any, *, steps: int, examples: int) -> Record:
-    """What is known of a run's adapter before it is measured; `save` adds the weights' hash."""
+def record_of(
+    config: RunConfig,
+    tokenizer: Any,
+    *,
+    steps: int,
+    examples: int,
+    inputs: Mapping[str, Any] | None = None,
+) -> Record:
+    """What is known of a run's adapter before it is measured; `save` adds the weights' hash.
+
+    `inputs` are hashes of what the run was made from (`gft_lite.inputs`).
+    """
     model = config.model
     stages: list[dict[str, Any]] = []
     if model.adapter:
@@ -105,6 +116,7 @@ def record_of(config: RunConfig, tokenizer: Any, *, steps: int, examples: int) -
             "data_sha256": data_sha256,
             "reference": model.reference,
             "started_from": _weights_of(model.adapter),
+            "inputs": dict(inputs or {}),
         }
     )
     return {

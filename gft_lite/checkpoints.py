@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from gft_lite.files import file_sha256
 from gft_lite.models import Policy
 from gft_lite.models.check import check_weights
-from gft_lite.models.identity import file_sha256
 from gft_lite.runs import RunDir, step_of
 from gft_lite.types import ModelError, RunError
 

@@ -15,9 +15,10 @@ from typing import Any
 from gft_lite.adapters import adapter_folder, bare_record, write_record
 from gft_lite.config import ModelConfig
 from gft_lite.evaluation import evaluate
+from gft_lite.files import file_sha256, new_folder
 from gft_lite.models import Policy, load_policy
 from gft_lite.models.check import check_adapter, check_template
-from gft_lite.models.identity import WEIGHTS, file_sha256
+from gft_lite.models.identity import WEIGHTS
 from gft_lite.models.load import source_of
 from gft_lite.models.named import (
     Mixing,
@@ -30,7 +31,7 @@ from gft_lite.models.named import (
     using,
 )
 from gft_lite.rewards import Scorer
-from gft_lite.runs import claim_empty, new_folder
+from gft_lite.runs import claim_empty
 from gft_lite.types import ConfigError, Example
 
 SOUP = "soup"

@@ -12,8 +12,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gft_lite.config import RunConfig, Stage, stages_of, total_steps
+from gft_lite.files import new_folder
+from gft_lite.inputs import (
+    Inputs,
+    Source,
+    accepted_event,
+    compared,
+    read_inputs,
+    sources_of,
+    write_inputs,
+)
 from gft_lite.prepare import prepare
-from gft_lite.runs import RunDir, State, new_folder, of_stage
+from gft_lite.runs import RunDir, State, of_stage
 from gft_lite.types import InputError
 
 Event = dict[str, Any]
@@ -21,25 +31,40 @@ TrainOne = Callable[[RunDir, RunConfig], Iterator[Event]]
 """(directory, configuration) → events; continues where the directory says it stopped."""
 
 
-def check_stages(config: RunConfig, *, allow_custom_reward: bool) -> None:
-    """Refuse a stage that could not start, before the first one does.
+def check_stages(config: RunConfig, *, allow_custom_reward: bool) -> dict[str, Source]:
+    """Refuse a stage that could not start, before the first one does; returns what the stages are
+    made from.
 
     Raises:
         InputError: as `prepare`, naming the stage.
     """
+    sources: dict[str, Source] = {}
     for number, stage in enumerate(stages_of(config), 1):
         try:
-            prepare(stage.config, allow_custom_reward=allow_custom_reward).scorer.close()
+            prepared = prepare(stage.config, allow_custom_reward=allow_custom_reward)
         except InputError as error:
             raise type(error)(f"stages.{number} ({stage.config.method.name}): {error}") from None
+        with prepared.scorer:
+            own = sources_of(stage.config, prepared)
+        if number > 1:
+            del own["model.adapter"]  # that of the stage before, which the stage records
+        sources |= {f"stages.{number}.{key}": source for key, source in own.items()}
+    return sources
 
 
-def run_stages(run: RunDir, config: RunConfig, train_one: TrainOne) -> Iterator[Event]:
+def run_stages(
+    run: RunDir, config: RunConfig, train_one: TrainOne, *, inputs: Inputs, accept_changes: bool
+) -> Iterator[Event]:
     """Train the stages that are not finished, in order; every event as the pipeline tells it."""
     started = time.perf_counter()
+    step = run.status().get("step", 0)
+    inputs, changes = compared(run, read_inputs(run), inputs, step=step, accept=accept_changes)
     stages, steps = stages_of(config, run.path), total_steps(config)
     run.stop_file.unlink(missing_ok=True)  # a wish to the run that was
     run.forget_after(-1)
+    write_inputs(run, inputs)
+    if changes:
+        yield accepted_event(run, changes, step=0)
     before, stopped = 0, False
     metrics: dict[str, Any] = {}
     for number, stage in enumerate(stages, 1):

@@ -22,11 +22,12 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+from gft_lite.files import new_file, write_atomic
 from gft_lite.types import RunError
 
 State = Literal["created", "queued", "starting", "running", "finished", "stopped", "failed"]
@@ -253,88 +254,6 @@ def alive(status: Mapping[str, Any]) -> bool:
 def step_of(path: Path) -> int:
     """The step in a name like step-000012.json.gz."""
     return int(path.name.removeprefix("step-").split(".")[0])
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Replace a file's text: a reader sees the old text or the new one, never half of one."""
-    with new_file(path) as aside:
-        aside.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def new_file(target: Path) -> Iterator[Path]:
-    """A file to be written, which takes the name `target` when the block ends without an error.
-
-    Its data is on the disk before the name is: after a crash the name stands for the old file or
-    for the whole new one.
-    """
-    aside = target.with_name(f"{target.name}.tmp")
-    yield aside
-    sync(aside)
-    aside.replace(target)
-    sync(target.parent)
-
-
-@contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
-    """An empty folder to be filled, which takes the name `target` when the block ends without an
-    error, in place of what had that name.
-
-    After a crash the name stands for the old folder, for the whole new one, or, between two
-    renames, for none.
-    """
-    aside = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    for folder, _, names in os.walk(aside):
-        for name in names:
-            sync(Path(folder, name))
-        sync(Path(folder))
-    with removed(target):
-        aside.rename(target)
-    sync(target.parent)
-
-
-def remove_folder(path: Path) -> None:
-    """Remove a folder: after a crash the name stands for all of it or for nothing."""
-    with removed(path):
-        pass
-
-
-@contextmanager
-def removed(path: Path) -> Iterator[None]:
-    """Inside, the name is free; what had it is deleted at the end."""
-    old = path.with_name(f".{path.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    with suppress(FileNotFoundError):
-        path.rename(old)
-    try:
-        yield
-    except BaseException:
-        with suppress(FileNotFoundError):
-            old.rename(path)
-        raise
-    if old.is_dir():
-        shutil.rmtree(old)
-    else:
-        old.unlink(missing_ok=True)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
-    folder = path.is_dir()
-    # Windows opens no folders, and some network file systems sync files only
-    with suppress(OSError) if folder else nullcontext():
-        handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 @contextmanager

@@ -17,7 +17,13 @@ from rich.table import Table
 WIDEST_TABLE = 200
 SHOWN_ROWS = 10  # of those that are dropped
 TOLD_EVERY_SECONDS = 5.0
-MESSAGES = ("out_of_memory", "checkpoint_skipped")  # events that are shown as their message
+MESSAGES = (  # types of events that are shown as their message
+    "out_of_memory",
+    "checkpoint_skipped",
+    "inputs_accepted",
+    "inputs_unknown",
+    "environment_changed",
+)
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 results = Console(highlight=False, soft_wrap=True)

@@ -23,6 +23,7 @@ from gft_lite.batching import TokenSequence
 from gft_lite.checkpoints import Progress, load_checkpoint, write_checkpoint
 from gft_lite.config import RunConfig
 from gft_lite.dry_step import dry_step, wanted
+from gft_lite.files import new_folder, remove_folder, sync
 from gft_lite.fitting import Fitting, held_gib
 from gft_lite.gradient import add_gradient
 from gft_lite.methods import METHODS
@@ -38,7 +39,7 @@ from gft_lite.observe import (
 from gft_lite.optimizer import learning_rate, make_optimizer
 from gft_lite.rewards import Scorer
 from gft_lite.rollout import Rollout, StepData
-from gft_lite.runs import RunDir, new_folder, remove_folder, sync
+from gft_lite.runs import RunDir
 from gft_lite.types import Example, TrainingError
 
 Event = dict[str, Any]

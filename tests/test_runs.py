@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gft_lite import worker
-from gft_lite.runs import RunDir, claim_empty, list_runs, new_folder, step_of, write_atomic
+from gft_lite.files import new_folder, write_atomic
+from gft_lite.runs import RunDir, claim_empty, list_runs, step_of
 from gft_lite.types import RunError
 
 

@@ -32,6 +32,7 @@ COMMAND = Path(sys.executable).with_name("gft-lite")
 ROOMS: dict[str, set[str]] = {
     "types": set(),
     "assets": set(),
+    "files": set(),
     "config": {"pydantic", "yaml"},
     "data": {"charset_normalizer", "datasets", "numpy", "openpyxl", "pyarrow"},
     "rewards": {"math_verify", "sympy"},
@@ -52,6 +53,7 @@ ROOMS: dict[str, set[str]] = {
     "methods": {"torch"},
     "models": {"torch", "transformers", "peft", "bitsandbytes", "unsloth", "safetensors"}
     | {"huggingface_hub"},
+    "inputs": set(),
     "adapters": {"torch", "safetensors"},
     "observe": {"torch"},
     "optimizer": {"torch", "bitsandbytes"},
