@@ -21,6 +21,7 @@ import torch
 from accelerate import Accelerator
 
 from gft_lite.batching import TokenSequence
+from gft_lite.best import Best, BestCheckpoint
 from gft_lite.checkpoints import load_checkpoint, save_checkpoint, sizes_of
 from gft_lite.config import RunConfig
 from gft_lite.dry_step import dry_step, wanted
@@ -31,6 +32,7 @@ from gft_lite.models import Policy
 from gft_lite.models.precision import mixed_precision
 from gft_lite.observe import (
     StepObserver,
+    demonstration_figures,
     group_figures,
     group_records,
     rollout_figures,
@@ -39,6 +41,7 @@ from gft_lite.observe import (
 from gft_lite.optimizer import learning_rate, make_optimizer
 from gft_lite.rewards import Scorer
 from gft_lite.rollout import Rollout, StepData
+from gft_lite.runaway import RunawayWatch
 from gft_lite.runs import RunDir
 from gft_lite.types import Example, TrainingError
 
@@ -84,31 +87,80 @@ class Trainer:
         if policy.device.type == "cuda":  # the peak of this run, not of one before it
             torch.cuda.reset_peak_memory_stats()
         self._told: list[Event] = []
+        self._watch = RunawayWatch()
+        self._ran_away = False
+        self._best = BestCheckpoint(run)
 
     # --- the loop ---
 
     def steps(self) -> Iterator[Event]:
-        """Train to the last step, yielding every event after it is in the run directory."""
+        """Train to the last step, yielding every event after it is in the run directory.
+
+        A step is evaluated before its checkpoint is written: a run that resumes from a checkpoint
+        has the evaluation of that step, and its best so far, already.
+        """
         train, every = self.config.train, self.config.eval.every
+        self._best.restore(self.step)
         if wanted(train.dry_step, self.policy.device):
             dry = dry_step(self.config, self.policy, self.rollout.examples, self._gradient)
             self.optimizer.zero_grad()
             yield from self._say({"step": self.step, **dry, **self.fitting.sizes()})
+        if self.evaluator and every and self.step == 0:
+            yield from self._evaluate(self.evaluator)
         while not self._done():
             if self.run.stop_file.exists():
                 yield from self._stop()
                 return
-            yield from self._say(self._one_step())
+            event = self._one_step()
+            yield from self._say(event)
+            for sign in self._watch.read(event):
+                self._ran_away = train.stop_on_runaway
+                yield self._emit(sign)
+            last = self._done()
+            # the final evaluation stands for the last step's, unless that step is a candidate
+            if self.evaluator and every and (self._keeps_best if last else self.step % every == 0):
+                yield from self._evaluate(self.evaluator)
             due = train.checkpoint_every and self.step % train.checkpoint_every == 0
-            if (due and not self._pending) or self._done():
+            if (due and not self._pending) or last:
                 yield self._checkpoint()
-            if self.evaluator and every and self.step % every == 0 and not self._done():
-                yield self._emit({"type": "eval", "step": self.step, **self.evaluator()})
+
+    @property
+    def reason(self) -> str:
+        """Why the run is at its end: runaway, steps or max_tokens; empty before that."""
+        train = self.config.train
+        if self._ran_away:
+            return "runaway"
+        if self.step >= train.steps:
+            return "steps"
+        spent = train.max_tokens is not None and self._trained_tokens >= train.max_tokens
+        return "max_tokens" if spent else ""
+
+    def take_best(self) -> Best | None:
+        """Put the best adapter so far into the policy, if the settings want it; returns its step.
+
+        Raises:
+            RunError: its files are gone.
+        """
+        wanted = self.config.train.keep_best or self._ran_away
+        best = self._best.adapter() if wanted else None
+        if best is None:
+            return None
+        self.policy.load_adapter_weights(best[1])
+        return best[0]
 
     def _done(self) -> bool:
-        budget = self.config.train.max_tokens
-        spent = budget is not None and self._trained_tokens >= budget
-        return spent or self.step >= self.config.train.steps
+        return bool(self.reason)
+
+    @property
+    def _keeps_best(self) -> bool:
+        return self.config.train.keep_best or self.config.train.stop_on_runaway
+
+    def _evaluate(self, evaluator: Evaluator) -> Iterator[Event]:
+        yield self._emit({"type": "eval", "step": self.step, **evaluator()})
+        if self._keeps_best and self._best.keep(self.step, self._save):
+            best = self._best.best
+            accuracy = best.greedy_accuracy if best else None
+            yield self._emit({"type": "best", "step": self.step, "greedy_accuracy": accuracy})
 
     def _one_step(self) -> Event:
         started = time.perf_counter()
@@ -116,7 +168,7 @@ class Trainer:
             self._pending = self.rollout.draw(self.step)
         data = self._pending.pop(0)
         built = data.built
-        rate = learning_rate(self.step, self.config.train)
+        rate = learning_rate(self.step, self.config.train, self._trained_tokens)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         update_started = time.perf_counter()
@@ -136,6 +188,7 @@ class Trainer:
             "steps": self.config.train.steps,
             "loss": observer.loss(),
             **group_figures(built.groups),
+            **demonstration_figures(data.sequences),
             **token_figures(traces, lambda s: self.method.tau(self.config.method, s)),
             **update,
             **rollout_figures(built),
@@ -235,11 +288,15 @@ class Trainer:
 
     def _checkpoint(self) -> Event:
         folder = self.run.checkpoints_dir / f"step-{self.step:06d}"
-        sizes = self.fitting.sizes()
-        save_checkpoint(folder, self.policy, self.optimizer, self.accelerator, self.step, sizes)
+        self._save(folder)
         for old in self.run.checkpoints()[: -self.config.train.keep_checkpoints]:
             shutil.rmtree(old)
+        self._best.prune()
         return self._emit({"type": "checkpoint", "step": self.step, "path": folder.name})
+
+    def _save(self, folder: Path) -> None:
+        sizes = self.fitting.sizes()
+        save_checkpoint(folder, self.policy, self.optimizer, self.accelerator, self.step, sizes)
 
     def _stop(self) -> Iterator[Event]:
         """End early at the user's wish; pending groups are drawn again by the resumed run."""
@@ -251,7 +308,10 @@ class Trainer:
     def restore(self, folder: Path) -> None:
         """Continue from a checkpoint."""
         self.step = load_checkpoint(folder, self.policy, self.optimizer, self.accelerator)
-        self._trained_tokens = sum(int(e["trained_tokens"]) for e in self.run.events("step"))
+        steps = list(self.run.events("step"))
+        self._trained_tokens = sum(int(e["trained_tokens"]) for e in steps)
+        signs = [sign for event in steps for sign in self._watch.read(event)]
+        self._ran_away = self.config.train.stop_on_runaway and bool(signs)
         self.fitting.restore(sizes_of(folder))
 
     def _peak_memory(self) -> float:

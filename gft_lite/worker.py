@@ -13,7 +13,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,9 @@ class RunResult:
     """A run that ended. `metrics` is the final evaluation, empty where no held-out file was named.
 
     state: "finished", or "stopped" where the user ended it early.
+    reason: "steps", "max_tokens", "runaway" or "stopped": why no further step was taken; empty for
+        a pipeline.
+    adapter_step: the step whose adapter is the run's; another than the last if the best was kept.
     """
 
     run_dir: Path
@@ -47,6 +50,8 @@ class RunResult:
     steps: int
     seconds: float
     metrics: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    adapter_step: int | None = None
 
 
 def train(
@@ -176,31 +181,37 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
         trainer = Trainer(config, policy, prepared.examples, reward, run, evaluator)
         if checkpoints:
             trainer.restore(checkpoints[-1])
-        elif evaluator and config.eval.every:
-            yield _emit(run, {"type": "eval", "step": 0, **evaluator()})
         stopped = False
         for event in trainer.steps():
             stopped = event["type"] == "stopped"
             yield event
+        best = trainer.take_best()
+        adapter_step = best.step if best else trainer.step
         if trainer.step and trainer.accelerator.is_main_process:
             record = adapters.record_of(
-                config, policy.tokenizer, steps=trainer.step, examples=len(prepared.examples)
+                config, policy.tokenizer, steps=adapter_step, examples=len(prepared.examples)
             )
+            if best:
+                record["best"] = {**asdict(best), "last_step": trainer.step}
             adapters.save(policy, run.adapter_dir, record)
         final: dict[str, Any] = {}
         if evaluator and not stopped:
             final = measure(policy, scorer, config, prepared)
             adapters.add_metrics(run.adapter_dir, final)
-            yield _emit(run, {"type": "eval", "step": trainer.step, "final": True, **final})
+            where = {"step": trainer.step, "adapter_step": adapter_step, "final": True}
+            yield _emit(run, {"type": "eval", **where, **final})
     seconds = time.perf_counter() - started
     state: State = "stopped" if stopped else "finished"
-    run.set_status(state, step=trainer.step, steps=config.train.steps)
+    reason = "stopped" if stopped else trainer.reason
+    run.set_status(state, step=trainer.step, steps=config.train.steps, reason=reason)
     yield _emit(
         run,
         {
             "type": "finished",
             "state": state,
+            "reason": reason,
             "step": trainer.step,
+            "adapter_step": adapter_step,
             "seconds": seconds,
             "metrics": final,
         },
@@ -261,6 +272,8 @@ def _finish(
         steps=last["step"],
         seconds=last["seconds"],
         metrics=last["metrics"],
+        reason=last.get("reason", ""),
+        adapter_step=last.get("adapter_step"),
     )
 
 

@@ -202,9 +202,11 @@ def _told_in_a_row(runs: list[str], steps: int, show: Any) -> Any:
 def _show(found: Contest, *, full: bool = False) -> None:
     """The table; with `full`, intervals and what every method cost."""
     from gft_lite import terminal
+    from gft_lite.report.numbers import at_k
 
     percent, k = terminal.percent, found.k
-    columns = ["", "target greedy", f"mean@{k}", f"pass@{k}", "old skill", "KL nats/token"]
+    sampled = [at_k(name, k, found.temperature) for name in ("mean", "pass")]
+    columns = ["", "target greedy", *sampled, "old skill", "KL nats/token"]
     columns += ["seconds", *(["trained tokens", "peak GiB", "rate"] if full else [])]
     lines = []
     for row in found.rows:

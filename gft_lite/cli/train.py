@@ -118,7 +118,9 @@ def _print_result(result: Any, as_json: bool) -> None:
                 "run_dir": str(result.run_dir),
                 "adapter": str(result.adapter),
                 "state": result.state,
+                "reason": result.reason,
                 "steps": result.steps,
+                "adapter_step": result.adapter_step,
                 "seconds": result.seconds,
                 "metrics": result.metrics,
             }
@@ -126,13 +128,20 @@ def _print_result(result: Any, as_json: bool) -> None:
         return
     if result.state == "stopped":
         typer.echo(f"Stopped at step {result.steps}; `gft-lite resume {result.run_dir}` continues.")
+    elif result.reason == "runaway":
+        typer.echo(
+            f"Ended at step {result.steps} by train.stop_on_runaway, after {result.seconds:.0f} s."
+        )
     else:
         typer.echo(f"Finished {result.steps} steps in {result.seconds:.0f} s.")
+    if result.adapter_step not in (None, result.steps):
+        typer.echo(f"The adapter is that of step {result.adapter_step}, the best held out.")
     if target := result.metrics.get("target"):
         line = f"Held-out accuracy {terminal.percent(target['greedy_accuracy'])} greedy"
         if target["k"]:
             line += f", {terminal.percent(target['mean_at_k'])} mean@{target['k']}"
             line += f", {terminal.percent(target['pass_at_k'])} pass@{target['k']}"
+            line += f" at temperature {target['temperature']:g}"
         typer.echo(line)
     if kept := result.metrics.get("old_skill"):
         typer.echo(f"Old skill {terminal.percent(kept['greedy_accuracy'])}")

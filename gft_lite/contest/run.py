@@ -35,6 +35,7 @@ class Contest:
     lead: str
     rows: tuple[Row, ...]
     k: int
+    temperature: float
     seed: int
     steps: int
     equal: tuple[str, ...]
@@ -49,6 +50,7 @@ class Contest:
             "lead": self.lead,
             "rows": [row.to_dict(self.k) for row in self.rows],
             "k": self.k,
+            "temperature": self.temperature,
             "seed": self.seed,
             "steps": self.steps,
             "equal": list(self.equal),
@@ -133,6 +135,7 @@ def run_contest(
         lead=lead,
         rows=tuple(rows),
         k=common.eval.k,
+        temperature=common.eval.temperature,
         seed=common.train.seed,
         steps=common.train.steps,
         equal=equal(common, rows, leaked=parts.leaked),

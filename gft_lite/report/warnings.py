@@ -7,20 +7,20 @@ import statistics
 from gft_lite.report.findings import margin
 from gft_lite.report.numbers import number, percent, series, total
 from gft_lite.report.record import Record, responses
+from gft_lite.runaway import signs_of
 
 MANY_DEGENERATE = 0.5
 MANY_TRUNCATED = 0.2
 MANY_UNPARSED = 0.2
 RISE, FALL = 0.05, 0.03  # of reward, of held-out accuracy
 LOST_SKILL = 0.1
-ENTROPY_RISE = 3.0
 READ_STEPS = 20  # stored steps looked at, evenly spread
 
 
 def warnings(record: Record) -> list[str]:
     """What to be wary of, in words; empty where nothing stands out."""
     found = [_degenerate(record), _truncated(record), _unparsed(record), _expert_only(record)]
-    found += [_overfitting(record), _lost_skill(record), _running_wild(record)]
+    found += [_overfitting(record), _lost_skill(record), *_runaway(record)]
     broken = sum(bool(e.get("skipped_update") and e.get("trained_responses")) for e in record.steps)
     if broken:
         found.append(
@@ -131,21 +131,13 @@ def _lost_skill(record: Record) -> str:
     )
 
 
-def _running_wild(record: Record) -> str:
-    """Answers that grow random and never end: the learning rate is far too high."""
-    entropy = [value for _, value in series(record.steps, "entropy_nats_per_token")]
-    cut = [value for _, value in series(record.steps, "truncated_share")]
-    third = len(entropy) // 3
-    if not third or not cut:
-        return ""
-    before, after = statistics.fmean(entropy[:third]), statistics.fmean(entropy[-third:])
-    if after <= ENTROPY_RISE * before or statistics.fmean(cut[-third:]) <= MANY_TRUNCATED:
-        return ""
-    return (
-        f"Entropy rose from {before:.2f} to {after:.2f} nats per token while answers hit the "
-        "length limit: the model is losing its language. Start again with a lower "
-        "train.learning_rate or, for GFT, method.rectify=demonstrations."
-    )
+def _runaway(record: Record) -> list[str]:
+    """The rule that the trainer applies, so that older runs are judged by it too."""
+    return [
+        f"{stage.name}: {event['message']}" if record.stages else event["message"]
+        for stage in record.stages or (record,)
+        for event in signs_of(stage.steps)
+    ]
 
 
 def _steps(count: float) -> str:
