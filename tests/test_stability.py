@@ -129,6 +129,7 @@ def wild(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunDir, lis
     yield run, list(run.events())
 
 
+@pytest.mark.slow
 def test_a_runaway_ends_the_run_at_its_best_adapter(
     wild: tuple[RunDir, list[dict[str, Any]]],
 ) -> None:
@@ -150,6 +151,7 @@ def test_a_runaway_ends_the_run_at_its_best_adapter(
     assert final["adapter_step"] == best["step"] and final["step"] == end["step"]
 
 
+@pytest.mark.slow
 def test_a_runaway_is_a_line_on_stderr_and_a_warning_of_the_report(
     wild: tuple[RunDir, list[dict[str, Any]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,6 +167,7 @@ def test_a_runaway_is_a_line_on_stderr_and_a_warning_of_the_report(
     assert record.last_eval is record.final
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_by_runaway_resumes_to_its_end_only(
     wild: tuple[RunDir, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
@@ -190,30 +193,38 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
-def worsening(tmp_path: Path, small_config: MakeConfig, *more: str) -> RunConfig:
-    """An SFT run on nonsense: the held-out accuracy, of the old skill, only falls."""
-    rows = [{"prompt": f"Say {n}.", "expert": "x x x", "answer": "1"} for n in range(2)]
-    file = tmp_path / "nonsense.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+def rising(tmp_path: Path, small_config: MakeConfig, *more: str) -> RunConfig:
+    """A run that learns to answer "x x x": accuracy rises in steps and falls at the end."""
+    things = ("cats", "dogs", "apples", "seven", "a name", "your age", "3 + 4", "nothing")
+    asked = [
+        f"Say {thing}." if i % 2 else f"Tom has {i + 2} {thing}. How many?"
+        for i, thing in enumerate(things)
+    ]
+    files = {"train": ["Say one.", "Say two."], "held": asked}
+    for name, prompts in files.items():
+        rows = [json.dumps({"prompt": p, "expert": "x x x", "answer": "x x x"}) for p in prompts]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return small_config(
-        "method=sft", f"data.path={file}", "data.eval_path=embedded:old_skill_test",
-        "data.retention_path=null", "train.steps=8", "train.learning_rate=0.003",
+        "method=sft", "reward=exact", "data.retention_path=null",
+        f"data.path={tmp_path}/train.jsonl", f"data.eval_path={tmp_path}/held.jsonl",
+        "train.steps=10", "train.learning_rate=0.005", "train.schedule=constant",
         "train.prompts_per_step=2", "train.checkpoint_every=3", "train.keep_best=true",
-        "eval.every=2", "eval.quick_examples=8", "eval.examples=8", "eval.k=1", *more,
+        "eval.every=2", "eval.quick_examples=8", "eval.examples=8", "eval.k=1",
+        "group.max_new_tokens=16", *more,
     )  # fmt: skip
 
 
 def test_keep_best_keeps_the_earliest_of_the_best_steps(
     small_config: MakeConfig, tmp_path: Path
 ) -> None:
-    result = train(worsening(tmp_path, small_config), tmp_path / "run")
+    result = train(rising(tmp_path, small_config), tmp_path / "run")
     events = list(RunDir(result.run_dir).events("eval"))
     quick = [e for e in events if not e.get("final")]
-    assert [e["step"] for e in quick] == [0, 2, 4, 6, 8]
+    assert [e["step"] for e in quick] == [0, 2, 4, 6, 8, 10]
     accuracies = [e["target"]["greedy_accuracy"] for e in quick]
-    assert accuracies[-1] < max(accuracies), "the test needs a run that gets worse"
     earliest = quick[accuracies.index(max(accuracies))]["step"]
-    assert result.adapter_step == earliest and result.steps == 8 and result.reason == "steps"
+    assert 0 < earliest < 10, "the test needs a run that is best in between"
+    assert result.adapter_step == earliest and result.steps == 10 and result.reason == "steps"
     # eval.examples is the same eight prompts, so the final figure is that of the best step
     assert result.metrics["target"]["greedy_accuracy"] == max(accuracies)
     assert [e["step"] for e in RunDir(result.run_dir).events("best")] == [
@@ -222,11 +233,19 @@ def test_keep_best_keeps_the_earliest_of_the_best_steps(
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("killed_after", [("eval", 2), ("best", 0), ("step", 5), ("eval", 8)])
+@pytest.mark.parametrize(
+    "killed_after",
+    [
+        ("eval", 4),
+        pytest.param(("best", 8), marks=pytest.mark.slow),
+        pytest.param(("step", 9), marks=pytest.mark.slow),
+        pytest.param(("eval", 10), marks=pytest.mark.slow),
+    ],
+)
 def test_keep_best_is_exact_under_kill_and_resume(
     small_config: MakeConfig, tmp_path: Path, killed_after: tuple[str, int]
 ) -> None:
-    config = worsening(tmp_path, small_config)
+    config = rising(tmp_path, small_config)
     whole = train(config, tmp_path / "whole")
     run = RunDir(tmp_path / "killed")
     events = train_iter(config, run.path)
@@ -244,31 +263,32 @@ def test_the_best_so_far_survives_a_resume_that_trains_no_further(
     small_config: MakeConfig, tmp_path: Path
 ) -> None:
     """A best of after the checkpoint is forgotten; the one before is still on disk."""
-    config = worsening(tmp_path, small_config, "train.checkpoint_every=3")
+    config = rising(tmp_path, small_config)
     run = RunDir(tmp_path / "run")
     events = train_iter(config, run.path)
     for event in events:
-        if event["type"] == "checkpoint" and event["step"] == 6:
+        if event["type"] == "checkpoint" and event["step"] == 9:
             break
     events.close()
-    best_by_3 = max(
-        (e for e in run.events("eval") if e["step"] <= 3),
+    assert [e["step"] for e in run.events("best")][-1] > 6, "the test needs a best to forget"
+    best_by_6 = max(
+        (e for e in run.events("eval") if e["step"] <= 6),
         key=lambda e: e["target"]["greedy_accuracy"],
     )
-    assert [c.name for c in run.checkpoints()] == ["step-000003", "step-000006"]
+    assert [c.name for c in run.checkpoints()] == ["step-000006", "step-000009"]
     shutil.rmtree(run.checkpoints()[-1])
     resume(run.path, on_event=lambda e: run.request_stop() if e["type"] == "started" else None)
     assert run.status()["state"] == "stopped"
     record = read_record(run.adapter_dir) or {}
-    assert record["best"]["step"] == best_by_3["step"]
+    assert record["best"]["step"] == best_by_6["step"]
 
 
 def test_a_missing_best_is_a_sentence(small_config: MakeConfig, tmp_path: Path) -> None:
-    config = worsening(tmp_path, small_config)
+    config = rising(tmp_path, small_config)
     run = RunDir(tmp_path / "run")
     events = train_iter(config, run.path)
     for event in events:
-        if (event["type"], event["step"]) == ("checkpoint", 8):
+        if (event["type"], event["step"]) == ("checkpoint", 10):
             break
     events.close()
     shutil.rmtree(run.path / "best")

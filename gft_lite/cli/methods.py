@@ -215,7 +215,8 @@ def _show(found: Contest, *, full: bool = False) -> None:
         if full and row.target_interval:
             low, high = row.target_interval
             greedy += f" [{100 * low:.0f}–{100 * high:.0f}]"
-        line = [row.method.upper() if trained else row.method, greedy]
+        name = row.method.upper() if trained else row.method
+        line = [f"{name}, {row.options}" if row.options else name, greedy]
         line += [percent(row.target_mean_at_k), percent(row.target_pass_at_k)]
         line += [percent(row.old_skill_greedy), f"{row.kl_nats_per_token:z.3f}"]
         line += [f"{row.seconds:.0f}" if trained else "–"]

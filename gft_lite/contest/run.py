@@ -239,6 +239,7 @@ def _row(entry: Entry, run: RunDir, scores: Mapping[str, Sequence[float]]) -> Ro
     return replace(
         Row.of(entry.name, metrics),
         run=run.path.name,
+        options=entry.options,
         steps=steps[-1]["step"],
         seconds=round(sum(event["seconds"] for event in steps), 2),
         trained_tokens=sum(event["trained_tokens"] for event in steps),

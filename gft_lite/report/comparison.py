@@ -79,7 +79,8 @@ def _cells(row: Row, rows: Sequence[Row], k: int) -> list[str]:
     rates = [power(number({"v": v}, "v")) for v in tried] if isinstance(tried, list) else []
     rate = text(power(number(row, "learning_rate"))) if trained else "–"
     return [
-        f'<span class="key {colour(method)}"></span>{text(label(method))}',
+        f'<span class="key {colour(method)}"></span>{text(label(method))}'
+        + (f"<small>{text(row['options'])}</small>" if row.get("options") else ""),
         _share(row, "target_greedy", rows) + _interval(row),
         *(_share(row, key, rows) for key in (*sampled, "old_skill_greedy")),
         _three_decimals(number(row, "kl_nats_per_token")),

@@ -110,23 +110,25 @@ def _overfitting(record: Record) -> str:
     if not third or len(held_out) < 2:
         return ""
     rise = statistics.fmean(reward[-third:]) - statistics.fmean(reward[:third])
-    fall = max(held_out) - held_out[-1]
+    kept = number(record.last_eval, "target.greedy_accuracy")
+    fall = max(held_out) - (held_out[-1] if kept is None else kept)
     noise = margin(max(held_out), number(record.last_eval, "target.n")) / 2
     if rise <= RISE or fall <= max(FALL, noise):
         return ""
     return (
         f"The training reward rose by {rise:.2f} while held-out accuracy fell by "
         f"{100 * fall:.1f} points from its best: the model may be learning the reward or the "
-        "training prompts, not the skill. An earlier checkpoint may be the better one."
+        "training prompts, not the skill. train.keep_best=true keeps the best adapter of a run."
     )
 
 
 def _lost_skill(record: Record) -> str:
     old = [value for _, value in series(record.evals, "old_skill.greedy_accuracy")]
-    if len(old) < 2 or old[0] - old[-1] <= LOST_SKILL:
+    last = number(record.last_eval, "old_skill.greedy_accuracy")
+    if len(old) < 2 or last is None or old[0] - last <= LOST_SKILL:
         return ""
     return (
-        f"The old skill fell from {percent(old[0])} to {percent(old[-1])}. A lower learning rate, "
+        f"The old skill fell from {percent(old[0])} to {percent(last)}. A lower learning rate, "
         "fewer steps or method.kl_coef may keep more of it."
     )
 
