@@ -116,6 +116,7 @@ def compare(
     scorer: Scorer | None,
     *,
     k: int = 0,
+    temperature: float = 1.0,
     max_new_tokens: int = 256,
     batch: int = 128,
     seed: int = 0,
@@ -129,6 +130,7 @@ def compare(
         examples: what to answer.
         scorer: decides what is correct; None where no answers are known.
         k: sampled answers a prompt, 0 for greedy only. With samples, rewards are means over them.
+        temperature: of those samples.
         max_new_tokens: longest answer in tokens.
         batch: answers generated at once; fewer where so many do not fit into memory.
         seed: of samples and bootstrap.
@@ -163,7 +165,8 @@ def compare(
         with using(policy, name):
             logits.append(torch.cat([prompt_logits(policy, ids).flatten().cpu() for ids in fixed]))
             gap = (logits[-1] - logits[0]).abs()
-            found = evaluate(policy, examples, scorer, k=k, seed=seed, **how) if scorer else None
+            drawn: dict[str, Any] = {"k": k, "temperature": temperature, "seed": seed}
+            found = evaluate(policy, examples, scorer, **drawn, **how) if scorer else None
             texts = (
                 tuple(a.greedy for a in found.answers) if found else _say(policy, examples, **how)
             )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gft_lite.compare import Comparison, Row
 from gft_lite.report.html import details, facts, notes, page, pre, section, table, text, write_page
-from gft_lite.report.numbers import figure, percent
+from gft_lite.report.numbers import at_k, figure, percent
 
 SHOWN_ROWS = 200
 MARKS = {True: "✓ ", False: "✗ "}
@@ -46,7 +46,8 @@ def _figures(comparison: Comparison) -> str:
         return ""
     sampled = any(e.k for _, e in scored)
     columns = ["", "Greedy", "95 % interval"]
-    columns += [f"mean@{scored[0][1].k}", f"pass@{scored[0][1].k}"] if sampled else []
+    first = scored[0][1]
+    columns += [at_k(name, first.k, first.temperature) for name in ("mean", "pass") if sampled]
     rows = []
     for name, e in scored:
         around = e.intervals["greedy_accuracy"]

@@ -51,7 +51,7 @@ class Readiness:
 
     mixed_reward_share: prompts whose samples do not all earn the same: the others give no gradient.
     headroom: pass@k − mean@k, what sampling finds and the average answer does not have.
-    entropy_nats_per_token: of the policy, on one sampled answer a prompt.
+    entropy_nats_per_token: `self_entropy` at temperature 1.
     """
 
     mixed_reward_share: float
@@ -63,6 +63,7 @@ class Readiness:
 class Evaluation:
     """Results over n prompts; shares are in [0, 1]. Sampled figures are None where k was 0.
 
+    temperature: of the samples that mean@k, pass@k and the readiness shares are measured on.
     samples: answers drawn a prompt, of which pass@k looks at k. pass_at: k' → pass@k' for every
     power of two up to k. intervals: 95 % intervals over prompts (`mean_interval`), by the
     figure's name.
@@ -81,6 +82,7 @@ class Evaluation:
     timeouts: int
     response_tokens: float
     samples: int = 0
+    temperature: float | None = None
     pass_at: dict[int, float] = field(default_factory=dict)
     intervals: dict[str, Interval] = field(default_factory=dict)
     sampled_truncated: int | None = None
@@ -135,7 +137,7 @@ def evaluate(
         temperature: of the samples.
         batch: answers generated at once; fewer where so many do not fit into memory.
         seed: of the samples and of the bootstrap.
-        entropy: measure the policy's entropy too; costs one forward pass a prompt.
+        entropy: measure `self_entropy` too; costs one more answer and one forward pass a prompt.
         fitting: what was found to fit before, in place of `batch`.
 
     Raises:
@@ -171,13 +173,11 @@ def evaluate(
         for e, g, s, r in zip(examples, greedy, scores, rewards, strict=True)
     )
     sampled = _sampled_figures(answers, k, drawn_each) if k else {}
-    one_each = [
-        TokenSequence(p, drawn[i * drawn_each].token_ids) for i, p in enumerate(prompts) if k
-    ]
     return Evaluation(
         n=len(examples),
         k=k,
         samples=drawn_each,
+        temperature=temperature if k else None,
         greedy_accuracy=statistics.fmean(a.correct for a in answers),
         greedy_reward=statistics.fmean(s.value for s in scores),
         mean_at_k=_mean(sampled["mean_at_k"]) if k else None,
@@ -203,7 +203,11 @@ def evaluate(
         readiness=Readiness(
             mixed_reward_share=statistics.fmean(len(set(r)) > 1 for r in rewards),
             headroom=_mean(sampled["pass_at_k"]) - _mean(sampled["mean_at_k"]),
-            entropy_nats_per_token=mean_entropy(policy, one_each) if entropy else None,
+            entropy_nats_per_token=self_entropy(
+                policy, examples, Sampling(max_new_tokens), seed=seed, fitting=fitting
+            )
+            if entropy
+            else None,
         )
         if k
         else None,
@@ -250,6 +254,31 @@ def drift(
 
     total, tokens = _summed(policy, sequences, moved, max_tokens)
     return Drift(total / len(sequences), total / tokens, len(sequences))
+
+
+def self_entropy(
+    policy: Policy,
+    examples: Sequence[Example],
+    sampling: Sampling,
+    *,
+    seed: int = 0,
+    fitting: Fitting | None = None,
+    max_tokens: int = TOKENS_AT_ONCE,
+) -> float:
+    """Entropy of self responses: what `entropy` means everywhere in this project.
+
+    One response a prompt is sampled from the policy the way training samples (`sampling`; for a
+    run its temperature, top-p and top-k). The figure is the mean over their tokens of the entropy
+    of the next-token distribution (softmax of the logits at temperature 1, as in the loss), in
+    nats per token. Every method can be measured, whether or not it samples in training.
+    """
+    policy.sample_mode()
+    prompts = [policy.chat.prompt_ids(e.prompt) for e in examples]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        drawn = (fitting or Fitting(len(prompts))).generate(policy, prompts, sampling)
+    sequences = [TokenSequence(p, g.token_ids) for p, g in zip(prompts, drawn, strict=True)]
+    return mean_entropy(policy, sequences, max_tokens=max_tokens)
 
 
 @torch.no_grad()

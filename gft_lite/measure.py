@@ -18,12 +18,19 @@ def measure(
     *,
     quick: bool = False,
 ) -> dict[str, Any]:
-    """Held-out accuracy, what is kept of the old skill where the run names one, and KL drift.
+    """Held-out accuracy, entropy of self responses, what is kept of the old skill where the run
+    names one, and KL drift.
+
+    Entropy is measured on the first `eval.quick_examples` prompts, with the sampling of training,
+    so that its values during a run and at its end can be compared.
 
     Args:
-        quick: greedy answers to `eval.quick_examples` only, for the curve during training.
+        quick: greedy answers to `eval.quick_examples` only, and no drift, for the curves during
+            training.
     """
-    from gft_lite.evaluation import base_answers, drift, evaluate
+    from gft_lite.evaluation import base_answers, drift, evaluate, self_entropy
+    from gft_lite.fitting import Fitting
+    from gft_lite.models import Sampling
 
     common: dict[str, Any] = {
         "max_new_tokens": config.group.max_new_tokens,
@@ -34,7 +41,18 @@ def measure(
     first = config.eval.quick_examples if quick else None
     k = 0 if quick else config.eval.k
     target = evaluate(policy, prepared.eval_examples[:first], scorer, k=k, **common)
-    out: dict[str, Any] = {"target": target.to_dict()}
+    group = config.group
+    out: dict[str, Any] = {
+        "target": target.to_dict(),
+        "entropy_nats_per_token": self_entropy(
+            policy,
+            prepared.eval_examples[: config.eval.quick_examples],
+            Sampling(group.max_new_tokens, group.temperature, group.top_p, group.top_k),
+            seed=config.train.seed,
+            fitting=Fitting(config.eval.batch),
+            max_tokens=config.train.micro_batch_tokens,
+        ),
+    }
     if prepared.retention_examples:
         kept = evaluate(policy, prepared.retention_examples[:first], scorer, **common)
         out["old_skill"] = kept.to_dict()

@@ -77,14 +77,16 @@ class StepObserver:
 
 
 def token_figures(traces: Sequence[TokenTrace], tau: Callable[[Source], float]) -> dict[str, float]:
-    """Entropy, KL and rectified fraction (mean of 1[π < τ]) by source and by sign of advantage.
+    """Entropy and KL of self responses, rectified fraction (mean of 1[π < τ]) by source and by sign
+    of advantage.
 
     Over trained tokens: responses with advantage 0 are not run through the model. Keys are absent
-    where nothing was measured. Nats.
+    where nothing was measured. Nats. Entropy is that of `evaluation.self_entropy`, on the prompts
+    of the step instead of held-out ones.
     """
     own = [t for t in traces if t.sequence.source == "self"]
     out: dict[str, float] = {}
-    _put(out, "entropy_nats_per_token", (e for t in own or traces for e in t.entropy))
+    _put(out, "entropy_nats_per_token", (e for t in own for e in t.entropy))
     measured = [t.kl for t in own if t.kl is not None]
     _put(out, "kl_nats_per_token", (k for kl in measured for k in kl))
     _put(out, "kl_nats_per_sequence", (sum(kl) for kl in measured))
@@ -115,6 +117,12 @@ def group_figures(groups: Sequence[Group]) -> dict[str, float]:
         out["timeouts"] = sum(s.verdict == "timeout" for _, s in pairs)
         out["reward_errors"] = sum(s.verdict == "error" for _, s in pairs)
     return out
+
+
+def demonstration_figures(sequences: Sequence[TokenSequence]) -> dict[str, int]:
+    """Length of the longest demonstration of a step; the key is absent if there is none."""
+    lengths = [len(s.response_ids) for s in sequences if s.source != "self"]
+    return {"longest_demonstration_tokens": max(lengths)} if lengths else {}
 
 
 def rollout_figures(built: BuiltGroups) -> dict[str, float]:

@@ -34,11 +34,21 @@ def optimizer_kind(wanted: str, device_type: str) -> str:
     return "paged_adamw_8bit" if device_type == "cuda" else "adamw"
 
 
-def learning_rate(step: int, train: TrainConfig) -> float:
-    """The rate of a 0-based step: linear warm-up, then constant, linear or cosine to zero."""
+def learning_rate(step: int, train: TrainConfig, trained_tokens: int = 0) -> float:
+    """The rate of a 0-based step: linear warm-up, then constant, linear or cosine to zero.
+
+    Args:
+        step: steps taken so far.
+        train: steps, token budget and shape.
+        trained_tokens: response tokens trained on so far. With a token budget, the schedule
+            follows the larger of the two shares done, so that it reaches zero at whichever end
+            comes first. A resumed run counts both from its events and gets the same rates.
+    """
     if step < train.warmup_steps:
         return train.learning_rate * (step + 1) / train.warmup_steps
     done = (step - train.warmup_steps) / max(1, train.steps - train.warmup_steps)
+    if train.max_tokens:
+        done = max(done, min(1.0, trained_tokens / train.max_tokens))
     factor = {
         "constant": 1.0,
         "linear": 1 - done,

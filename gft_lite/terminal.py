@@ -25,6 +25,7 @@ SHOWN_ROWS = 10  # of those that are dropped
 TOLD_EVERY_SECONDS = 5.0
 MESSAGES = (  # types of events that are shown as their message
     "out_of_memory",
+    "runaway",
     "checkpoint_skipped",
     "inputs_accepted",
     "inputs_unknown",

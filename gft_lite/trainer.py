@@ -20,6 +20,7 @@ import torch
 from accelerate import Accelerator
 
 from gft_lite.batching import TokenSequence
+from gft_lite.best import Best, BestCheckpoint
 from gft_lite.checkpoints import Progress, load_checkpoint, write_checkpoint
 from gft_lite.config import RunConfig
 from gft_lite.dry_step import dry_step, wanted
@@ -31,6 +32,7 @@ from gft_lite.models import Policy
 from gft_lite.models.precision import mixed_precision
 from gft_lite.observe import (
     StepObserver,
+    demonstration_figures,
     group_figures,
     group_records,
     rollout_figures,
@@ -39,6 +41,7 @@ from gft_lite.observe import (
 from gft_lite.optimizer import learning_rate, make_optimizer
 from gft_lite.rewards import Failure, Scorer
 from gft_lite.rollout import Rollout, StepData
+from gft_lite.runaway import RunawayWatch
 from gft_lite.runs import RunDir
 from gft_lite.types import Example, TrainingError
 
@@ -79,50 +82,87 @@ class Trainer:
         self.step = 0
         self._bad_steps = 0
         self._checkpoint_due = False
-        self._lacks_eval = False  # the run ended between a checkpoint and its step's evaluation
         self._pending: list[StepData] = []
         self._peak_gib = 0.0
         self._trained_tokens = 0
         if policy.device.type == "cuda":  # the peak of this run, not of one before it
             torch.cuda.reset_peak_memory_stats()
         self._told: list[Event] = []
+        self._watch = RunawayWatch()
+        self._ran_away = False
+        self._best = BestCheckpoint(run)
 
     # --- the loop ---
 
     def steps(self) -> Iterator[Event]:
-        """Train to the last step, yielding every event after it is in the run directory."""
-        train = self.config.train
+        """Train to the last step, yielding every event after it is in the run directory.
+
+        A step is evaluated before its checkpoint is written: a run that resumes from a checkpoint
+        has the evaluation of that step, and its best so far, already.
+        """
+        train, every = self.config.train, self.config.eval.every
+        self._best.restore(self.step)
         if wanted(train.dry_step, self.policy.device):
             dry = dry_step(self.config, self.policy, self.rollout.examples, self._gradient)
             self.optimizer.zero_grad()
             yield from self._say({"step": self.step, **dry, **self.fitting.sizes()})
-        if self._lacks_eval:
-            yield self._evaluated()
+        if self.evaluator and every and self.step == 0:
+            yield from self._evaluate(self.evaluator)
         while not self._done():
             if self.run.stop_file.exists():
                 yield from self._stop()
                 return
-            yield from self._say(self._one_step())
+            event = self._one_step()
+            yield from self._say(event)
+            for sign in self._watch.read(event):
+                self._ran_away = train.stop_on_runaway
+                yield self._emit(sign)
+            last = self._done()
+            # the final evaluation stands for the last step's, unless that step is a candidate
+            if self.evaluator and every and (self._keeps_best if last else self.step % every == 0):
+                yield from self._evaluate(self.evaluator)
             if train.checkpoint_every and self.step % train.checkpoint_every == 0:
                 self._checkpoint_due = True  # waits for the end of the rollout
-            if (self._checkpoint_due and not self._pending) or self._done():
+            if (self._checkpoint_due and not self._pending) or last:
                 yield self._checkpoint()
-            if self._eval_due():
-                yield self._evaluated()
+
+    @property
+    def reason(self) -> str:
+        """Why the run is at its end: runaway, steps or max_tokens; empty before that."""
+        train = self.config.train
+        if self._ran_away:
+            return "runaway"
+        if self.step >= train.steps:
+            return "steps"
+        spent = train.max_tokens is not None and self._trained_tokens >= train.max_tokens
+        return "max_tokens" if spent else ""
+
+    def take_best(self) -> Best | None:
+        """Put the best adapter so far into the policy, if the settings want it; returns its step.
+
+        Raises:
+            RunError: its files are gone.
+        """
+        wanted = self.config.train.keep_best or self._ran_away
+        best = self._best.adapter() if wanted else None
+        if best is None:
+            return None
+        self.policy.load_adapter_weights(best[1])
+        return best[0]
 
     def _done(self) -> bool:
-        budget = self.config.train.max_tokens
-        spent = budget is not None and self._trained_tokens >= budget
-        return spent or self.step >= self.config.train.steps
+        return bool(self.reason)
 
-    def _eval_due(self) -> bool:
-        every = self.config.eval.every
-        due = self.evaluator and every and self.step % every == 0 and not self._done()
-        return bool(due)
+    @property
+    def _keeps_best(self) -> bool:
+        return self.config.train.keep_best or self.config.train.stop_on_runaway
 
-    def _evaluated(self) -> Event:
-        assert self.evaluator
-        return self._emit({"type": "eval", "step": self.step, **self.evaluator()})
+    def _evaluate(self, evaluator: Evaluator) -> Iterator[Event]:
+        yield self._emit({"type": "eval", "step": self.step, **evaluator()})
+        if self._keeps_best and self._best.keep(self.step, self._fill):
+            best = self._best.best
+            accuracy = best.greedy_accuracy if best else None
+            yield self._emit({"type": "best", "step": self.step, "greedy_accuracy": accuracy})
 
     def _one_step(self) -> Event:
         started = time.perf_counter()
@@ -130,7 +170,7 @@ class Trainer:
             self._pending = self.rollout.draw(self.step)
         data = self._pending.pop(0)
         built = data.built
-        rate = learning_rate(self.step, self.config.train)
+        rate = learning_rate(self.step, self.config.train, self._trained_tokens)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         update_started = time.perf_counter()
@@ -150,6 +190,7 @@ class Trainer:
             "steps": self.config.train.steps,
             "loss": observer.loss(),
             **group_figures(built.groups),
+            **demonstration_figures(data.sequences),
             **token_figures(traces, lambda s: self.method.tau(self.config.method, s)),
             **update,
             **rollout_figures(built),
@@ -261,18 +302,23 @@ class Trainer:
 
     def _checkpoint(self) -> Event:
         folder = self.run.checkpoints_dir / f"step-{self.step:06d}"
-        progress = Progress(
-            self.step, self.fitting.sizes(), self._trained_tokens, bad_steps=self._bad_steps
-        )
         with new_folder(folder) as aside:
-            write_checkpoint(aside, self.policy, self.optimizer, self.accelerator, progress)
+            self._fill(aside)
             # before the rename: a checkpoint without its events would miss them when resumed
             event = self._emit({"type": "checkpoint", "step": self.step, "path": folder.name})
             sync(self.run.events_file)
         for old in self.run.checkpoints()[: -self.config.train.keep_checkpoints]:
             remove_folder(old)
+        self._best.prune()
         self._checkpoint_due = False
         return event
+
+    def _fill(self, folder: Path) -> None:
+        """Write a checkpoint into an empty folder."""
+        progress = Progress(
+            self.step, self.fitting.sizes(), self._trained_tokens, bad_steps=self._bad_steps
+        )
+        write_checkpoint(folder, self.policy, self.optimizer, self.accelerator, progress)
 
     def _stop(self) -> Iterator[Event]:
         """End early at the user's wish; pending groups are drawn again by the resumed run."""
@@ -285,12 +331,13 @@ class Trainer:
         """Continue from a checkpoint."""
         progress = load_checkpoint(folder, self.policy, self.optimizer, self.accelerator)
         self.step, self._bad_steps = progress.step, progress.bad_steps
+        steps = list(self.run.events("step"))
         self._trained_tokens = progress.trained_tokens or sum(
-            int(e["trained_tokens"]) for e in self.run.events("step")
+            int(e["trained_tokens"]) for e in steps
         )
+        signs = [sign for event in steps for sign in self._watch.read(event)]
+        self._ran_away = self.config.train.stop_on_runaway and bool(signs)
         self.fitting.restore(progress.sizes)
-        measured = any(e["step"] == self.step for e in self.run.events("eval"))
-        self._lacks_eval = self._eval_due() and not measured
 
     def _peak_memory(self) -> float:
         self._peak_gib = max(self._peak_gib, held_gib(self.policy.device))

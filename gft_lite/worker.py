@@ -13,7 +13,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,9 @@ class RunResult:
 
     state: "finished", or "stopped" where the user ended it early.
     updates: steps whose gradient was not zero; without any, nothing was learned.
+    reason: "steps", "max_tokens", "runaway" or "stopped": why no further step was taken; empty for
+        a pipeline.
+    adapter_step: the step whose adapter is the run's; another than the last if the best was kept.
     """
 
     run_dir: Path
@@ -60,6 +63,8 @@ class RunResult:
     seconds: float
     metrics: dict[str, Any] = field(default_factory=dict)
     updates: int = 0
+    reason: str = ""
+    adapter_step: int | None = None
 
 
 def train(
@@ -230,40 +235,46 @@ def _run(
         scorer.on_failure = trainer.reward_failed
         if checkpoint:
             trainer.restore(checkpoint)
-        elif evaluator and config.eval.every:
-            yield _emit(run, {"type": "eval", "step": 0, **evaluator()})
         stopped = False
         for event in trainer.steps():
             stopped = event["type"] == "stopped"
             yield event
+        best = trainer.take_best()
+        adapter_step = best.step if best else trainer.step
         if trainer.step and trainer.accelerator.is_main_process:
             record = adapters.record_of(
                 config,
                 policy.tokenizer,
-                steps=trainer.step,
+                steps=adapter_step,
                 examples=len(prepared.examples),
                 inputs=inputs.provenance(),
             )
+            if best:
+                record["best"] = {**asdict(best), "last_step": trainer.step}
             adapters.save(policy, run.adapter_dir, record)
         final: dict[str, Any] = {}
         if evaluator and not stopped:
             final = measure(policy, scorer, config, prepared)
             adapters.add_metrics(run.adapter_dir, final)
-            yield _emit(run, {"type": "eval", "step": trainer.step, "final": True, **final})
+            where = {"step": trainer.step, "adapter_step": adapter_step, "final": True}
+            yield _emit(run, {"type": "eval", **where, **final})
     seconds = time.perf_counter() - started
     state: State = "stopped" if stopped else "finished"
+    reason = "stopped" if stopped else trainer.reason
     last = _emit(
         run,
         {
             "type": "finished",
             "state": state,
+            "reason": reason,
             "step": trainer.step,
+            "adapter_step": adapter_step,
             "seconds": seconds,
             "metrics": final,
         },
     )
     # after the event: a run that counts as finished is never continued
-    run.set_status(state, step=trainer.step, steps=config.train.steps)
+    run.set_status(state, step=trainer.step, steps=config.train.steps, reason=reason)
     yield last
 
 
@@ -347,6 +358,8 @@ def _finish(
         seconds=last["seconds"],
         metrics=last["metrics"],
         updates=sum(event.get("grad_norm", 0) > 0 for event in run.events("step")),
+        reason=last.get("reason", ""),
+        adapter_step=last.get("adapter_step"),
     )
 
 

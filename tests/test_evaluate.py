@@ -230,6 +230,7 @@ def test_an_evaluation_repeats_and_is_plain_data(
     assert evaluate(tuned, examples, graded, **HOW) == found
     plain = json.loads(json.dumps(found.to_dict()))
     assert {"n", "k", "greedy_accuracy", "mean_at_k", "pass_at_k"} <= plain.keys()
+    assert plain["temperature"] == HOW["temperature"]
     assert plain["pass_at"]["2"] == found.pass_at[2] and "answers" not in plain
 
 
@@ -248,7 +249,7 @@ def test_greedy_only_measures_nothing_sampled(
 ) -> None:
     only = evaluate(tuned, examples, graded, max_new_tokens=8)
     assert only.mean_at_k is only.pass_at_k is only.readiness is only.sampled_truncated is None
-    assert only.pass_at == {} and only.samples == 0
+    assert only.pass_at == {} and only.samples == 0 and only.temperature is None
 
 
 def test_what_cannot_be_evaluated(
@@ -300,6 +301,7 @@ def test_eval_with_everything_prints_one_document(
     more = ["--retention", "embedded:old_skill_test", "--pin", "Hello?", "--samples", "4"]
     assert call(monkeypatch, *ASK, "--adapter", adapter, "--k", "2", *more, "--json") == 0
     document = json.loads(capsys.readouterr().out)
+    assert document["temperature"] == 1.0
     assert document["samples"] == 4 and document["pass_at"].keys() == {"1", "2"}
     assert document["forgetting"]["before"]["n"] == document["forgetting"]["after"]["n"] == 3
     assert document["forgetting"]["sequences"] == 4
@@ -308,9 +310,29 @@ def test_eval_with_everything_prints_one_document(
     assert "pass@2" in said and "nats per token" in said and "Old skill" in said
 
 
+def test_eval_and_compare_sample_at_the_temperature_they_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Near 0, every sample is the greedy answer, so mean@k is the greedy accuracy."""
+    old_skill = ["--data", "embedded:old_skill_test", "--limit", "3", "--k", "3"]
+    cold = [*old_skill, "--temperature", "0.01", "--max-new-tokens", "32", "--json"]
+    assert call(monkeypatch, "eval", *cold) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["temperature"] == 0.01
+    assert document["mean_at_k"] == document["pass_at_k"] == document["greedy_accuracy"]
+    assert document["readiness"]["entropy_nats_per_token"] > 0
+    adapter = make_adapter(tmp_path / "a")
+    assert call(monkeypatch, "compare", "--adapter", adapter, *cold) == 0
+    for column in json.loads(capsys.readouterr().out)["columns"]:
+        found = column["evaluation"]
+        assert found["temperature"] == 0.01 and found["mean_at_k"] == found["greedy_accuracy"]
+
+
 def test_eval_refuses_what_it_cannot_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert call(monkeypatch, *ASK, "--temperature", "0") == 2
+    assert "give a number above 0" in capsys.readouterr().err
     assert call(monkeypatch, *ASK, "--k", "8", "--samples", "4") == 2
     assert "raise --samples to 8 or lower --k" in capsys.readouterr().err
     if find_spec("lm_eval") is None:

@@ -320,7 +320,7 @@ def test_demo_shows_every_part(demo_page: Page) -> None:
         "Inside the GFT run",
         "Reward by source",
         "Rectified fraction by source",
-        "Entropy",
+        "Entropy of self responses",
         "KL to the reference",
         "Degenerate groups",
         "Gradient norm",
@@ -619,6 +619,59 @@ def test_warning_that_the_old_skill_is_lost(tmp_path: Path) -> None:
     run.append(eval_event(0, 0.1, 1.0))
     run.append(eval_event(9, 0.5, 0.6, final=True))
     assert warnings(read_record(run))[0].startswith("The old skill fell from 100.0")
+
+
+def test_warning_of_a_runaway_in_a_run_that_recorded_no_event(tmp_path: Path) -> None:
+    """As the trainer of an earlier version left it: the figures are enough."""
+    run = RunDir.create(tmp_path / "run", config("gft"))
+    rng = random.Random(0)
+    for step in range(1, 31):
+        entropy = 0.3 if step <= 20 else 1.5
+        run.append({**step_event(step, "gft", rng), "entropy_nats_per_token": entropy})
+    said = " ".join(warnings(read_record(run)))
+    assert "Step 25: the entropy of self responses rose from 0.30 to 1.50 nats per token." in said
+
+
+# --- entropy, and the best step -----------------------------------------------------------------
+
+
+def test_entropy_is_drawn_of_self_responses_alone(tmp_path: Path) -> None:
+    """A run of an earlier version of SFT recorded that of the expert's tokens: it is left out.
+    Evaluations have it for every method."""
+    title = "Entropy of self responses"
+    old = make_run(tmp_path / "old", "sft")
+    assert title not in check(write_run_report(old)).headings()
+    run = make_run(tmp_path / "new", "sft")
+    run.append({**eval_event(60, 0.5, 0.6, final=True), "entropy_nats_per_token": 0.25})
+    page = check(write_run_report(run))
+    assert title in page.headings() and "held out" in page.text
+    assert "0.25" in page.text
+    assert title in check(write_run_report(make_run(tmp_path / "gft"))).headings()
+
+
+def test_a_run_that_kept_its_best_shows_curve_and_adapter_apart(tmp_path: Path) -> None:
+    """The curve ends at the last step's accuracy, the headline has that of the adapter."""
+    run = RunDir.create(tmp_path / "run", config("sft"))
+    for step, share in ((0, 0.1), (30, 0.7), (60, 0.4)):
+        run.append(eval_event(step, share, 0.9))
+    run.append({**eval_event(60, 0.68, 0.95, final=True), "adapter_step": 30})
+    record = read_record(run)
+    assert [e["target"]["greedy_accuracy"] for e in record.evals] == [0.1, 0.7, 0.4]
+    assert record.last_eval["target"]["greedy_accuracy"] == 0.68
+    assert "68.0" in check(write_run_report(run)).text
+    assert warnings(record) == []
+
+
+def test_sampled_figures_name_their_temperature(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    event = eval_event(60, 0.5, 0.9, final=True)
+    event["target"]["temperature"] = 0.5
+    run.append(event)
+    assert "mean@8, T=0.5" in check(write_run_report(run)).text
+    folder = make_demo(tmp_path / "demo")
+    demo = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
+    (folder / "demo.json").write_text(json.dumps({**demo, "temperature": 0.5}), encoding="utf-8")
+    assert "pass@8, T=0.5" in check(write_methods_report(folder)).text
 
 
 # --- numbers and charts -------------------------------------------------------------------------

@@ -275,10 +275,39 @@ def test_learning_rate_shapes(small_config: MakeConfig) -> None:
         config = small_config("train.steps=8", "train.learning_rate=1.0", *overrides).train
         return [round(learning_rate(i, config), 4) for i in range(8)]
 
-    assert rates() == [1.0] * 8
-    assert rates("train.warmup_steps=4")[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
-    assert rates("train.schedule=linear") == [1 - i / 8 for i in range(8)]
+    assert rates() == [1 - i / 8 for i in range(8)], "linear is the default"
+    assert rates("train.warmup_steps=4")[:6] == [0.25, 0.5, 0.75, 1.0, 1.0, 0.75]
+    assert rates("train.schedule=constant") == [1.0] * 8
     assert rates("train.schedule=cosine")[4] == 0.5
+
+
+def test_a_token_budget_ends_the_schedule_too(small_config: MakeConfig) -> None:
+    """The rate follows whichever of steps and tokens is nearer to its end."""
+    train = small_config(
+        "train.steps=100", "train.learning_rate=1.0", "train.max_tokens=1000"
+    ).train
+    assert learning_rate(10, train, trained_tokens=0) == pytest.approx(0.9)
+    assert learning_rate(10, train, trained_tokens=750) == pytest.approx(0.25)
+    assert learning_rate(50, train, trained_tokens=100) == pytest.approx(0.5)
+    assert learning_rate(10, train, trained_tokens=1200) == 0.0
+
+
+def test_a_killed_run_with_a_token_budget_resumes_to_the_same_rates(
+    small_config: MakeConfig, tmp_path: Path
+) -> None:
+    config = small_config(
+        "method=sft", "data.eval_path=null", "train.steps=50", "train.max_tokens=700"
+    )
+    train(config, tmp_path / "whole")
+    events = train_iter(config, tmp_path / "killed")
+    for event in events:
+        if event["type"] == "step" and event["step"] == 3:
+            break
+    events.close()
+    assert resume(tmp_path / "killed").reason == "max_tokens"
+    whole, again = ([(e["step"], e["learning_rate"]) for e in RunDir(tmp_path / run).events("step")]
+                    for run in ("whole", "killed"))  # fmt: skip
+    assert whole == again and whole[-1][1] < whole[0][1] / 2
 
 
 def test_likely_demonstrations_are_those_the_base_prefers(

@@ -16,6 +16,7 @@ from gft_lite.cli.options import (
     RewardOption,
     SeedOption,
     SkipOption,
+    TemperatureOption,
     parse_map,
 )
 from gft_lite.cli.questions import Asking, model_config, questions, short_enough
@@ -42,6 +43,7 @@ def compare(
     prompt: Annotated[list[str] | None, typer.Option(help="Prompt; may be repeated.")] = None,
     reward: RewardOption = "math",
     k: Annotated[int, typer.Option(min=0, help="Sampled answers a prompt.")] = 0,
+    temperature: TemperatureOption = 1.0,
     limit: LimitOption = None,
     max_new_tokens: LengthOption = 256,
     load_in_4bit: FourBitOption = False,
@@ -60,7 +62,12 @@ def compare(
     if bool(data) == bool(prompt):
         raise ConfigError("name either a file with --data or texts with --prompt")
     config = model_config(model, adapter, load_in_4bit=load_in_4bit)
-    how: dict[str, Any] = {"k": k, "max_new_tokens": max_new_tokens, "seed": seed}
+    how: dict[str, Any] = {
+        "k": k,
+        "temperature": temperature,
+        "max_new_tokens": max_new_tokens,
+        "seed": seed,
+    }
     if data:
         asking = Asking(data, limit, parse_map(map_), skip_bad_rows)
         with questions(asking, reward) as (examples, scorer):

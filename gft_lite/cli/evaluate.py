@@ -17,6 +17,7 @@ from gft_lite.cli.options import (
     RewardOption,
     SeedOption,
     SkipOption,
+    TemperatureOption,
     parse_map,
 )
 from gft_lite.cli.questions import Asking, model_config, questions, scorable, short_enough
@@ -37,6 +38,7 @@ def eval_(
     samples: Annotated[
         int | None, typer.Option(min=1, help="Answers drawn a prompt; k where not said.")
     ] = None,
+    temperature: TemperatureOption = 1.0,
     limit: LimitOption = None,
     max_new_tokens: LengthOption = 256,
     load_in_4bit: FourBitOption = False,
@@ -83,6 +85,7 @@ def eval_(
             k=k,
             samples=samples,
             max_new_tokens=longest,
+            temperature=temperature,
             seed=seed,
             entropy=True,
         )
@@ -113,11 +116,15 @@ def eval_(
 def _show(name: str, data: str, found: Evaluation) -> None:
     """The table of figures, with intervals where they are shares."""
     from gft_lite import terminal
+    from gft_lite.report.numbers import at_k
 
     shares = {"greedy": ("greedy_accuracy", found.greedy_accuracy)}
     if found.k:
-        shares[f"mean@{found.k}"] = ("mean_at_k", found.mean_at_k or 0.0)
-        shares |= {f"pass@{j}": (f"pass_at_{j}", v) for j, v in found.pass_at.items() if j > 1}
+        t = found.temperature
+        shares[at_k("mean", found.k, t)] = ("mean_at_k", found.mean_at_k or 0.0)
+        shares |= {
+            at_k("pass", j, t): (f"pass_at_{j}", v) for j, v in found.pass_at.items() if j > 1
+        }
     around = found.intervals
     rows = [
         [label, terminal.percent(v), _span(around[key].low, around[key].high)]

@@ -202,9 +202,11 @@ def _told_in_a_row(runs: list[str], steps: int, show: Any) -> Any:
 def _show(found: Contest, *, full: bool = False) -> None:
     """The table; with `full`, intervals and what every method cost."""
     from gft_lite import terminal
+    from gft_lite.report.numbers import at_k
 
     percent, k = terminal.percent, found.k
-    columns = ["", "target greedy", f"mean@{k}", f"pass@{k}", "old skill", "KL nats/token"]
+    sampled = [at_k(name, k, found.temperature) for name in ("mean", "pass")]
+    columns = ["", "target greedy", *sampled, "old skill", "KL nats/token"]
     columns += ["seconds", *(["trained tokens", "peak GiB", "rate"] if full else [])]
     lines = []
     for row in found.rows:
@@ -213,7 +215,8 @@ def _show(found: Contest, *, full: bool = False) -> None:
         if full and row.target_interval:
             low, high = row.target_interval
             greedy += f" [{100 * low:.0f}–{100 * high:.0f}]"
-        line = [row.method.upper() if trained else row.method, greedy]
+        name = row.method.upper() if trained else row.method
+        line = [f"{name}, {row.options}" if row.options else name, greedy]
         line += [percent(row.target_mean_at_k), percent(row.target_pass_at_k)]
         line += [percent(row.old_skill_greedy), f"{row.kl_nats_per_token:z.3f}"]
         line += [f"{row.seconds:.0f}" if trained else "–"]

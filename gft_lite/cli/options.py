@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
 SeedOption = Annotated[int, typer.Option(min=0)]
 
+
+def positive(value: float) -> float:
+    """A number above zero, for options.
+
+    Raises:
+        typer.BadParameter: it is not.
+    """
+    if not 0 < value < float("inf"):
+        raise typer.BadParameter("give a number above 0; greedy answers are measured as well")
+    return value
+
+
 # --- the settings of a run ---
 RunArgument = Annotated[Path | None, typer.Argument(help="YAML file of settings.")]
 PresetOption = Annotated[
@@ -47,6 +59,10 @@ SkipOption = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop rows tha
 RewardOption = Annotated[str, typer.Option(help="Reward that decides what is correct.")]
 JudgeOption = Annotated[
     str | None, typer.Option(help="Ask this reward about every row, e.g. math.")
+]
+TemperatureOption = Annotated[
+    float,
+    typer.Option(callback=positive, help="Temperature of sampled answers; the paper uses 0.5."),
 ]
 LengthOption = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")]
 

@@ -133,7 +133,9 @@ def _print_result(result: RunResult, as_json: bool) -> None:
                 "run_dir": str(result.run_dir),
                 "adapter": str(result.adapter),
                 "state": result.state,
+                "reason": result.reason,
                 "steps": result.steps,
+                "adapter_step": result.adapter_step,
                 "seconds": result.seconds,
                 "metrics": result.metrics,
                 "updates": result.updates,
@@ -144,14 +146,21 @@ def _print_result(result: RunResult, as_json: bool) -> None:
         terminal.result(
             f"Stopped at step {result.steps}; `gft-lite resume {result.run_dir}` continues."
         )
+    elif result.reason == "runaway":
+        terminal.result(
+            f"Ended at step {result.steps} by train.stop_on_runaway, after {result.seconds:.0f} s."
+        )
     else:
         learned = "" if result.updates else " Nothing was learned: every gradient was zero."
         terminal.result(f"Finished {result.steps} steps in {result.seconds:.0f} s.{learned}")
+    if result.adapter_step not in (None, result.steps):
+        terminal.result(f"The adapter is that of step {result.adapter_step}, the best held out.")
     if target := result.metrics.get("target"):
         line = f"Held-out accuracy {terminal.percent(target['greedy_accuracy'])} greedy"
         if target["k"]:
             line += f", {terminal.percent(target['mean_at_k'])} mean@{target['k']}"
             line += f", {terminal.percent(target['pass_at_k'])} pass@{target['k']}"
+            line += f" at temperature {target['temperature']:g}"
         terminal.result(line)
     if kept := result.metrics.get("old_skill"):
         terminal.result(f"Old skill {terminal.percent(kept['greedy_accuracy'])}")

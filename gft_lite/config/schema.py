@@ -113,14 +113,15 @@ class TrainConfig(Section):
     """Optimizer steps."""
     max_tokens: int | None = Field(None, ge=1, le=10**13)
     """Token budget: training ends with the step in which this many response tokens have gone
-    through the loss, if `steps` is not reached before."""
+    through the loss, if `steps` is not reached before. A decaying schedule reaches zero at
+    whichever end comes first."""
     prompts_per_step: int = Field(8, ge=1, le=2**16)
     """Prompts in one optimizer step, each with its group."""
     updates_per_rollout: int = Field(1, ge=1, le=1024)
     """Optimizer steps taken on one rollout, which then draws prompts for all of them."""
     learning_rate: float = Field(1.0e-4, gt=0, le=1)
     """Peak learning rate of the adapter."""
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
     """Shape of the learning rate after warm-up; linear and cosine end at zero."""
     warmup_steps: int = Field(0, ge=0, le=MOST)
     """Steps of linear warm-up."""
@@ -148,13 +149,23 @@ class TrainConfig(Section):
     forward pass over them. 0 is never."""
     log_groups_every: int = Field(1, ge=0, le=MOST)
     """Steps between stored groups (texts, rewards, per-token weights); 0 is never."""
+    keep_best: bool = False
+    """The run's adapter is that of the evaluated step (step 0 included) with the best greedy
+    accuracy on `eval.quick_examples` held-out prompts; of equal steps, the earliest. Needs
+    `data.eval_path` and `eval.every`. The final accuracy is then measured in part on the prompts
+    that chose the step: use another file for an unbiased figure."""
+    stop_on_runaway: bool = False
+    """End the run when its self responses run away (see docs/troubleshooting.md). The state is
+    `finished`, the reason `runaway`, and the adapter is the one that `keep_best` would choose, with
+    the same needs."""
 
 
 class EvalConfig(Section):
     """How accuracy is measured, during the run and after it."""
 
     every: int = Field(0, ge=0, le=MOST)
-    """Steps between greedy evaluations on `data.eval_path`; 0: only at the end."""
+    """Steps between evaluations on `data.eval_path` (greedy accuracy, entropy of self responses);
+    0: only at the end."""
     examples: int = Field(200, ge=1, le=MOST)
     """Held-out examples used at the end, from the top of the file."""
     quick_examples: int = Field(50, ge=1, le=MOST)
@@ -162,7 +173,7 @@ class EvalConfig(Section):
     k: int = Field(8, ge=1, le=2**16)
     """Sampled answers a prompt for mean@k and pass@k."""
     temperature: float = Field(1.0, gt=0, le=100)
-    """Temperature of those samples."""
+    """Temperature of those samples; the paper uses 0.5."""
     batch: int = Field(128, ge=1, le=2**16)
     """Answers generated at once."""
 
@@ -217,6 +228,15 @@ class RunConfig(Section):
             raise ValueError("train.warmup_steps is larger than train.steps")
         if self.model.reference == "start" and not self.model.adapter:
             raise ValueError("model.reference is 'start' but model.adapter names no adapter")
+        for name in ("keep_best", "stop_on_runaway"):
+            if getattr(self.train, name) and not (self.data.eval_path and self.eval.every):
+                missing = "eval.every" if self.data.eval_path else "data.eval_path"
+                todo = "a number of steps" if self.data.eval_path else "a held-out file"
+                raise ValueError(
+                    f"train.{name} keeps the adapter with the best held-out accuracy, so it needs "
+                    f"evaluations during training: set {missing} to {todo}, or leave "
+                    f"train.{name} out"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data in the words of the YAML file."""

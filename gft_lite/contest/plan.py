@@ -28,6 +28,13 @@ class Entry:
     rates: tuple[float, ...] = ()
     tried: tuple[float, ...] = ()
 
+    @property
+    def options(self) -> str:
+        """The method's options that are not its defaults, as in `rectify=demonstrations`."""
+        method = self.changes.get("method")
+        chosen = dict(method) if isinstance(method, Mapping) else {}
+        return ", ".join(f"{key}={value}" for key, value in chosen.items() if key != "name")
+
     def configs(self, common: RunConfig) -> dict[str, RunConfig]:
         """Its runs, by the name of their folder."""
         base = changed(common, self.changes, where=self.name)

@@ -13,6 +13,7 @@ from gft_lite.config import RunConfig
 class Row:
     """One line of the table; shares in [0, 1], KL in nats per token of base answers.
 
+    options: of the method, if they are not its defaults.
     target_interval: 95 % interval of the greedy accuracy. old_skill_greedy: None where no file of
     an old skill was named. trained_tokens: response tokens that went through the loss.
     examples: prompts the method could train on. chosen_on: accuracy of each learning rate's run on
@@ -36,6 +37,7 @@ class Row:
     learning_rates_tried: tuple[float, ...] = ()
     chosen_on: Mapping[str, float] = field(default_factory=dict)
     run: str = ""
+    options: str = ""
 
     @classmethod
     def of(cls, method: str, metrics: Mapping[str, Any]) -> Row:

@@ -36,6 +36,7 @@ class Contest:
     lead: str
     rows: tuple[Row, ...]
     k: int
+    temperature: float
     seed: int
     steps: int
     equal: tuple[str, ...]
@@ -50,6 +51,7 @@ class Contest:
             "lead": self.lead,
             "rows": [row.to_dict(self.k) for row in self.rows],
             "k": self.k,
+            "temperature": self.temperature,
             "seed": self.seed,
             "steps": self.steps,
             "equal": list(self.equal),
@@ -134,6 +136,7 @@ def run_contest(
         lead=lead,
         rows=tuple(rows),
         k=common.eval.k,
+        temperature=common.eval.temperature,
         seed=common.train.seed,
         steps=common.train.steps,
         equal=equal(common, rows, leaked=parts.leaked),
@@ -234,6 +237,7 @@ def _row(entry: Entry, run: RunDir, scores: Mapping[str, Sequence[float]]) -> Ro
     return replace(
         Row.of(entry.name, metrics),
         run=run.path.name,
+        options=entry.options,
         steps=steps[-1]["step"],
         seconds=round(sum(event["seconds"] for event in steps), 2),
         trained_tokens=sum(event["trained_tokens"] for event in steps),

@@ -80,6 +80,8 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
             around = (found.get("intervals") or {}).get(share)
             interval = f"{around['low']:.3f} – {around['high']:.3f}" if around else ""
             title = share.replace("_at_k", f"@{found['k']}").replace("_", " ")
+            if share.endswith("_at_k") and found.get("temperature") is not None:
+                title += f" at temperature {found['temperature']:g}"
             rows.append(f"| {label} | {title} | {found[share]:.3f} | {interval} | {found['n']} |")
     lines = ["| data | figure | value | 95 % interval | prompts |", "|---|---|---|---|---|", *rows]
     text = "\n".join(lines) if rows else "It was not measured on held-out data."

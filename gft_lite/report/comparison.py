@@ -7,18 +7,18 @@ from typing import Any
 
 from gft_lite.report.dots import Pair, dot_chart
 from gft_lite.report.html import facts, figure, table, text
-from gft_lite.report.numbers import duration, number, percent, power
+from gft_lite.report.numbers import at_k, duration, number, percent, power
 from gft_lite.report.panels import colour, label
 
 Row = Mapping[str, Any]
 
 
-def _columns(k: int) -> tuple[str, ...]:
+def _columns(k: int, temperature: object) -> tuple[str, ...]:
     return (
         "Method",
         "Target, greedy",
-        f"mean@{k}",
-        f"pass@{k}",
+        at_k("mean", k, temperature),
+        at_k("pass", k, temperature),
         "Old skill",
         "KL, nats/token",
         "Steps",
@@ -61,12 +61,12 @@ def comparison_chart(rows: Sequence[Row], k: int) -> str:
     return f'<div class="beside">\n{figure(title, chart, caption)}{facts(_reading(k))}</div>\n'
 
 
-def comparison_table(rows: Sequence[Row], k: int) -> str:
+def comparison_table(rows: Sequence[Row], k: int, temperature: object = None) -> str:
     """All final figures, and what each column means."""
     if not rows:
         return ""
     shown = [_cells(row, rows, k) for row in rows]
-    return table("Final figures of every method", _columns(k), shown)
+    return table("Final figures of every method", _columns(k, temperature), shown)
 
 
 def _cells(row: Row, rows: Sequence[Row], k: int) -> list[str]:
@@ -79,7 +79,8 @@ def _cells(row: Row, rows: Sequence[Row], k: int) -> list[str]:
     rates = [power(number({"v": v}, "v")) for v in tried] if isinstance(tried, list) else []
     rate = text(power(number(row, "learning_rate"))) if trained else "–"
     return [
-        f'<span class="key {colour(method)}"></span>{text(label(method))}',
+        f'<span class="key {colour(method)}"></span>{text(label(method))}'
+        + (f"<small>{text(row['options'])}</small>" if row.get("options") else ""),
         _share(row, "target_greedy", rows) + _interval(row),
         *(_share(row, key, rows) for key in (*sampled, "old_skill_greedy")),
         _three_decimals(number(row, "kl_nats_per_token")),

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gft_lite.report.charts import Line
+from gft_lite.report.charts import Line, line_chart
 from gft_lite.report.comparison import comparison_chart, comparison_table
 from gft_lite.report.findings import margin, methods_headline
 from gft_lite.report.html import facts, grid, notes, page, section, write_page
+from gft_lite.report.html import figure as html_figure
 from gft_lite.report.inside import inside_groups
-from gft_lite.report.numbers import number, series
+from gft_lite.report.numbers import figure, number, series
 from gft_lite.report.panels import (
     LOSS,
     PANELS,
@@ -70,6 +71,7 @@ def methods_page(found: Mapping[str, Any], records: Mapping[str, Record]) -> str
     inside = "gft" if "gft" in records else next(iter(records), "")
     record = records.get(inside)
     title, k = str(found.get("title", "gft-lite demo")), int(number(found, "k") or 8)
+    t = found.get("temperature")
     steps = next((n for row in rows if (n := number(row, "steps"))), 0.0)
     seed, cores = found.get("seed", "unknown"), found.get("cores")
     pieces = [f"{steps:.0f} steps", f"seed {seed}", f"{cores} cores" if cores else ""]
@@ -81,12 +83,12 @@ def methods_page(found: Mapping[str, Any], records: Mapping[str, Record]) -> str
         html=[
             section(
                 "Side by side",
-                [comparison_chart(rows, k), comparison_table(rows, k), notes(_said(found))],
+                [comparison_chart(rows, k), comparison_table(rows, k, t), notes(_said(found))],
                 _precision(rows, problems),
             ),
             section(
                 "How it went",
-                [grid([*_accuracies(rows, records), *_losses(records)])],
+                [grid([*_accuracies(rows, records), _entropies(records), *_losses(records)])],
                 CURVES_INTRO,
             ),
             section(
@@ -155,6 +157,19 @@ def _accuracies(rows: Sequence[Mapping[str, Any]], records: Mapping[str, Record]
             lines("old_skill"),
         ),
     ]
+
+
+def _entropies(records: Mapping[str, Record]) -> str:
+    """Entropy of self responses to held-out prompts, the one figure that all methods have."""
+    title = "Entropy of self responses"
+    lines = [
+        Line(label(method), series(record.evals, "entropy_nats_per_token"), colour(method))
+        for method, record in records.items()
+    ]
+    bounds = (0.0, None)
+    chart = line_chart("entropies", title, lines, say=figure, bounds=bounds, smooth=False)
+    meaning = "Nats per token, on responses that each model samples for held-out prompts."
+    return html_figure(title, chart, meaning) if chart else ""
 
 
 def _losses(records: Mapping[str, Record]) -> list[str]:

@@ -86,6 +86,12 @@ def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
 # --- in words ---
 
 
+def at_k(name: str, k: float, temperature: object) -> str:
+    """ "mean", 8, 0.5 → 'mean@8, T=0.5'; documents of earlier versions have no temperature."""
+    known = isinstance(temperature, int | float)
+    return f"{name}@{k:.0f}" + (f", T={temperature:g}" if known else "")
+
+
 def percent(share: float | None) -> str:
     """0.525 → '52.5 %', with a no-break space."""
     return MISSING if share is None else f"{100 * share:.1f}\u00a0%"

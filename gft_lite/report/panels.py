@@ -20,6 +20,7 @@ class Panel:
     """One chart of a run.
 
     curves: (name at the line's end, field of a step event, colour class; empty is the method's).
+    measured: the same for fields of an evaluation.
     methods: only drawn for these; empty is all.
     """
 
@@ -30,6 +31,7 @@ class Panel:
     say: Format = plain
     bounds: tuple[float | None, float | None] = (0.0, None)
     methods: tuple[str, ...] = ()
+    measured: tuple[tuple[str, str, str], ...] = ()
 
 
 def _by_source(field: str) -> tuple[tuple[str, str, str], ...]:
@@ -84,10 +86,13 @@ PANELS = (
     ),
     Panel(
         "entropy",
-        "Entropy",
-        "Nats per token: how open the model's choices still are. A fall to zero means it says one "
-        "thing only.",
-        _one("entropy_nats_per_token"),
+        "Entropy of self responses",
+        "Nats per token: how open the model's choices are on responses that it samples at the "
+        "temperature of training, for held-out prompts at each evaluation and, if the method "
+        "samples, for the prompts of each step. A fall to zero means that it gives one response "
+        "only; a rise to twice its early level often precedes a collapse.",
+        _one("entropy_nats_per_token", "training"),
+        measured=(("held out", "entropy_nats_per_token", "c-2"),),
     ),
     Panel(
         "kl",
@@ -148,6 +153,7 @@ def panel_figure(panel: Panel, record: Record, *, prefix: str = "", title: str =
         Line(name, series(record.steps, field), css or f"{colour(record.method)} solid")
         for name, field, css in panel.curves
     ]
+    lines += [Line(name, series(record.evals, field), css) for name, field, css in panel.measured]
     shown = title or panel.title
     chart = line_chart(f"{prefix}{panel.key}", shown, lines, say=panel.say, bounds=panel.bounds)
     left_out = _left_out(panel, record.steps)

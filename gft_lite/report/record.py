@@ -3,8 +3,8 @@ early: what was not written is empty."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -21,7 +21,9 @@ class Record:
     """One run as it is on disk.
 
     steps: step events, with `degenerate_share` and `truncated_share` added where they are known.
-    evals: evaluations in order of steps, one a step; the last may have mean@k and drift.
+    evals: evaluations in order of steps, one a step, each of the adapter of that step.
+    final: the evaluation of the run's adapter at its end, with mean@k and drift; {} before that.
+        It is the last of `evals` too, unless the adapter is that of another step.
     starts: one `started` event each time the run was started or resumed.
     stages: of a pipeline; its steps and evaluations are theirs, counted on.
     """
@@ -34,6 +36,7 @@ class Record:
     starts: tuple[Event, ...]
     steps: tuple[Event, ...]
     evals: tuple[Event, ...]
+    final: Event = field(default_factory=dict)
     out_of_memory: tuple[Event, ...] = ()
     reward_errors: tuple[Event, ...] = ()
     stages: tuple[Record, ...] = ()
@@ -60,8 +63,8 @@ class Record:
 
     @property
     def last_eval(self) -> Event:
-        """The latest evaluation; {} where there was none."""
-        return self.evals[-1] if self.evals else {}
+        """The final evaluation, before the end the latest one; {} where there was none."""
+        return self.final or (self.evals[-1] if self.evals else {})
 
     @property
     def first_eval(self) -> Event:
@@ -84,12 +87,13 @@ def read_record(run: RunDir) -> Record:
     events = list(run.events())
     stages = tuple(read_record(stage) for stage in run.stages())
     steps = with_shares([e for e in events if e["type"] == "step"], config)
-    evals = {e.get("step", 0): e for e in events if e["type"] == "eval"}
+    evals, final = evaluations(e for e in events if e["type"] == "eval")
     if stages:
         steps = list(_counted_on(stages, "steps"))
-        evals = {}
+        by_step: dict[int, Event] = {}
         for event in _counted_on(stages, "evals"):  # a stage begins with what the last one ended at
-            evals.setdefault(event["step"], event)
+            by_step.setdefault(event["step"], event)
+        evals, final = tuple(by_step[step] for step in sorted(by_step)), stages[-1].final
     return Record(
         run=run,
         name=run.path.resolve().name,
@@ -98,7 +102,8 @@ def read_record(run: RunDir) -> Record:
         status=run.current(),
         starts=tuple(e for e in events if e["type"] == "started"),
         steps=tuple(steps),
-        evals=tuple(evals[step] for step in sorted(evals)),
+        evals=evals,
+        final=final,
         stages=stages,
         out_of_memory=tuple(e for e in events if e["type"] == "out_of_memory"),
         reward_errors=tuple(e for e in events if e["type"] == "reward_error"),
@@ -110,6 +115,20 @@ def _counted_on(stages: Sequence[Record], field: str) -> Iterator[Event]:
     for n, stage in enumerate(stages, 1):
         yield from (of_stage(event, n, before) for event in getattr(stage, field))
         before += len(stage.steps)
+
+
+def evaluations(events: Iterable[Event]) -> tuple[tuple[Event, ...], Event]:
+    """(evaluations one a step, the final one) of a run's `eval` events; see `Record`."""
+    by_step: dict[int, Event] = {}
+    final: Event = {}
+    for event in events:
+        step = event.get("step", 0)
+        if event.get("final"):
+            final = event
+            if event.get("adapter_step", step) != step:
+                continue
+        by_step[step] = event
+    return tuple(by_step[step] for step in sorted(by_step)), final
 
 
 def responses(group: Mapping[str, Any]) -> list[Event]:
@@ -128,9 +147,11 @@ def parse_config(config_yaml: str) -> Mapping[str, Any]:
 
 
 def with_shares(steps: Sequence[Event], config: Mapping[str, Any]) -> list[Event]:
-    """Counts of a step, as shares.
+    """Step events with counts as shares, and with the entropy of self responses only.
 
     Degenerate groups are counted for a whole rollout, in its first step: so are the groups here.
+    Older runs of methods that sample nothing recorded the entropy of the expert's tokens under the
+    name that is now for self responses; it is left out.
     """
     updates = int(number(config, "train.updates_per_rollout") or 1)
     own = number(config, "group.self") or 0
@@ -148,6 +169,8 @@ def with_shares(steps: Sequence[Event], config: Mapping[str, Any]) -> list[Event
             shares["degenerate_share"] = degenerate / of_rollout
         if truncated is not None and of_step * own:
             shares["truncated_share"] = truncated / (of_step * own)
+        if "self_response_tokens" not in event:
+            event = {k: v for k, v in event.items() if k != "entropy_nats_per_token"}
         out.append({**event, **shares})
     return out
 

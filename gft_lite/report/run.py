@@ -19,7 +19,7 @@ from gft_lite.report.html import (
     write_page,
 )
 from gft_lite.report.inside import inside_groups
-from gft_lite.report.numbers import duration, figure, look, number, percent, power, series
+from gft_lite.report.numbers import at_k, duration, figure, look, number, percent, power, series
 from gft_lite.report.panels import LOSS, MEMORY, PANELS, TIME, accuracy_figure, label, panel_figure
 from gft_lite.report.record import Record, read_record
 from gft_lite.report.stages import stage_table
@@ -111,13 +111,13 @@ def settings(record: Record, title: str = "Settings") -> str:
 
 def _headline_figures(record: Record) -> list[tuple[str, str, str]]:
     last, first = record.last_eval, record.first_eval
-    k = number(last, "target.k")
+    k, temperature = number(last, "target.k"), number(last, "target.temperature")
     problems = number(last, "target.n")
     out = []
     for name, path, before in (
         ("Held out, greedy", "target.greedy_accuracy", first),
-        (f"mean@{k or 0:.0f}", "target.mean_at_k", {}),
-        (f"pass@{k or 0:.0f}", "target.pass_at_k", {}),
+        (at_k("mean", k or 0, temperature), "target.mean_at_k", {}),
+        (at_k("pass", k or 0, temperature), "target.pass_at_k", {}),
         ("Old skill, greedy", "old_skill.greedy_accuracy", first),
     ):
         value, was = number(last, path), number(before, path)
@@ -125,6 +125,10 @@ def _headline_figures(record: Record) -> list[tuple[str, str, str]]:
         if not remark and problems and path == "target.greedy_accuracy":
             remark = f"of {problems:.0f} problems"
         out += [(name, percent(value), remark)] if value is not None else []
+    if (entropy := number(last, "entropy_nats_per_token")) is not None:
+        was = number(first, "entropy_nats_per_token")
+        remark = f", {figure(was)} before" if was is not None else ""
+        out.append(("Entropy", figure(entropy), f"nats per token{remark}"))
     if (moved := number(last, "drift.kl_nats_per_token")) is not None:
         out.append(("KL from the base", figure(moved), "nats per token"))
     if record.steps and (reward := number(record.steps[-1], "reward_self")) is not None:

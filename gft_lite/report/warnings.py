@@ -7,20 +7,20 @@ import statistics
 from gft_lite.report.findings import margin
 from gft_lite.report.numbers import number, percent, series, total
 from gft_lite.report.record import Record, responses
+from gft_lite.runaway import signs_of
 
 MANY_DEGENERATE = 0.5
 MANY_TRUNCATED = 0.2
 MANY_UNPARSED = 0.2
 RISE, FALL = 0.05, 0.03  # of reward, of held-out accuracy
 LOST_SKILL = 0.1
-ENTROPY_RISE = 3.0
 READ_STEPS = 20  # stored steps looked at, evenly spread
 
 
 def warnings(record: Record) -> list[str]:
     """What to be wary of, in words; empty where nothing stands out."""
     found = [_degenerate(record), _truncated(record), _unparsed(record), _expert_only(record)]
-    found += [_overfitting(record), _lost_skill(record), _running_wild(record)]
+    found += [_overfitting(record), _lost_skill(record), *_runaway(record)]
     broken = sum(bool(e.get("skipped_update") and e.get("trained_responses")) for e in record.steps)
     if broken:
         found.append(
@@ -121,42 +121,36 @@ def _overfitting(record: Record) -> str:
     if not third or len(held_out) < 2:
         return ""
     rise = statistics.fmean(reward[-third:]) - statistics.fmean(reward[:third])
-    fall = max(held_out) - held_out[-1]
+    kept = number(record.last_eval, "target.greedy_accuracy")
+    fall = max(held_out) - (held_out[-1] if kept is None else kept)
     noise = margin(max(held_out), number(record.last_eval, "target.n")) / 2
     if rise <= RISE or fall <= max(FALL, noise):
         return ""
     return (
         f"The training reward rose by {rise:.2f} while held-out accuracy fell by "
         f"{100 * fall:.1f} points from its best: the model may be learning the reward or the "
-        "training prompts, not the skill. An earlier checkpoint may be the better one."
+        "training prompts, not the skill. train.keep_best=true keeps the best adapter of a run."
     )
 
 
 def _lost_skill(record: Record) -> str:
     old = [value for _, value in series(record.evals, "old_skill.greedy_accuracy")]
-    if len(old) < 2 or old[0] - old[-1] <= LOST_SKILL:
+    last = number(record.last_eval, "old_skill.greedy_accuracy")
+    if len(old) < 2 or last is None or old[0] - last <= LOST_SKILL:
         return ""
     return (
-        f"The old skill fell from {percent(old[0])} to {percent(old[-1])}. A lower learning rate, "
+        f"The old skill fell from {percent(old[0])} to {percent(last)}. A lower learning rate, "
         "fewer steps or method.kl_coef may keep more of it."
     )
 
 
-def _running_wild(record: Record) -> str:
-    """Answers that grow random and never end: the learning rate is far too high."""
-    entropy = [value for _, value in series(record.steps, "entropy_nats_per_token")]
-    cut = [value for _, value in series(record.steps, "truncated_share")]
-    third = len(entropy) // 3
-    if not third or not cut:
-        return ""
-    before, after = statistics.fmean(entropy[:third]), statistics.fmean(entropy[-third:])
-    if after <= ENTROPY_RISE * before or statistics.fmean(cut[-third:]) <= MANY_TRUNCATED:
-        return ""
-    return (
-        f"Entropy rose from {before:.2f} to {after:.2f} nats per token while answers hit the "
-        "length limit: the model is losing its language. Start again with a lower "
-        "train.learning_rate or, for GFT, method.rectify=demonstrations."
-    )
+def _runaway(record: Record) -> list[str]:
+    """The rule that the trainer applies, so that older runs are judged by it too."""
+    return [
+        f"{stage.name}: {event['message']}" if record.stages else event["message"]
+        for stage in record.stages or (record,)
+        for event in signs_of(stage.steps)
+    ]
 
 
 def _steps(count: float) -> str:

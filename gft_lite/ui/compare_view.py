@@ -12,7 +12,7 @@ from textwrap import shorten
 from typing import Any
 
 from gft_lite.report.html import notes, section, table
-from gft_lite.report.numbers import figure, percent
+from gft_lite.report.numbers import at_k, figure, percent
 from gft_lite.ui.html import progress, styled, text
 
 STYLE = f"<style>{Path(__file__).with_name('compare_columns.css').read_text('utf-8')}</style>"
@@ -144,9 +144,10 @@ def _proof(column: Column) -> str:
 
 
 def _table(columns: Sequence[Column]) -> str:
-    k = next((c["figures"]["k"] for c in columns if c["figures"]), 0)
+    some: Mapping[str, Any] = next((c["figures"] for c in columns if c["figures"]), {})
     shares = {"greedy_accuracy": "Greedy"}
-    shares |= {"mean_at_k": f"mean@{k}", "pass_at_k": f"pass@{k}"} if k else {}
+    if k := some.get("k", 0):
+        shares |= {f"{n}_at_k": at_k(n, k, some.get("temperature")) for n in ("mean", "pass")}
     retained = any(c["old_skill"] for c in columns)
     head = ["", *shares.values(), *(["Old skill, greedy"] if retained else [])]
     head += ["Moved from base", "Cut off", "Unreadable", "Weights", "Logit difference"]

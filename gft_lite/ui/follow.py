@@ -16,7 +16,15 @@ from typing import Any
 
 from gft_lite.jobs import Job
 from gft_lite.report.numbers import number
-from gft_lite.report.record import Event, Record, parse_config, read_record, rollout_of, with_shares
+from gft_lite.report.record import (
+    Event,
+    Record,
+    evaluations,
+    parse_config,
+    read_record,
+    rollout_of,
+    with_shares,
+)
 from gft_lite.report.warnings import warnings
 from gft_lite.runs import BUSY, parse_event
 
@@ -42,6 +50,7 @@ class Followed:
         with self._inside:
             self._read()
             open_rollout = with_shares(self._rollout, self.config)
+            evals, final = evaluations(self._evals)
             return Record(
                 run=self.run,
                 name=job.name,
@@ -50,7 +59,8 @@ class Followed:
                 status=job.status,
                 starts=tuple(self._starts),
                 steps=(*self._steps, *self._pending, *open_rollout),
-                evals=tuple(self._evals[step] for step in sorted(self._evals)),
+                evals=evals,
+                final=final,
             )
 
     def version(self, job: Job) -> tuple[Any, ...]:
@@ -86,7 +96,7 @@ class Followed:
         self._pending: list[Event] = []
         self._rollout: list[Event] = []
         self._last: list[Event] = []
-        self._evals: dict[int, Event] = {}
+        self._evals: list[Event] = []
         self._starts: list[Event] = []
 
     def _read(self) -> None:
@@ -119,7 +129,7 @@ class Followed:
             self._rollout.append(event)
             self._last = [*self._last[1 - PACED_BY :], event]
         elif kind == "eval":
-            self._evals[event.get("step", 0)] = event
+            self._evals.append(event)
         elif kind == "started":
             self._starts.append(event)
 
