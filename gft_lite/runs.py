@@ -76,6 +76,8 @@ class Status(TypedDict, total=False):
     """When it was written, in seconds since 1970."""
     since: float
     """When the run was queued, in seconds since 1970."""
+    reason: str
+    """Why the run took no further step: steps, max_tokens, runaway or stopped."""
     message: str
     """Why the run ended early, or what is damaged and what to do."""
     stage: str
@@ -453,7 +455,7 @@ def _read_status(file: Path) -> Status:
     if found.get("state") not in STATES:
         raise ValueError(f"its state is {found.get('state')!r:.60}")
     checks = {"step": _is_count, "steps": _is_count, "pid": _is_count, "updated": _is_time}
-    checks |= {"since": _is_time, "message": _is_text, "stage": _is_text}
+    checks |= {"since": _is_time, "message": _is_text, "stage": _is_text, "reason": _is_text}
     for name, fits in checks.items():
         if name in found and not fits(found[name]):
             raise ValueError(f"its {name} is {found[name]!r:.60}")
