@@ -1,7 +1,7 @@
 """What the experiments train: one `Variant` a line of a table, and which experiment shows which.
 
-All start from the preset `tiny-cpu`: 8 prompts a step, groups of 1 expert + 3 teachers + 4 self
-answers, τ = 0.1. A variant names only what differs.
+All start from the preset `tiny-cpu` at a constant learning rate: 8 prompts a step, groups of 1
+expert + 3 teachers + 4 self responses, τ = 0.1. A variant names only what differs.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ ABLATIONS = (
     Variant("no-dcr", "w/o DCR", "gft", GFT_RATE, ("method.tau=0",), seeds=THREE),
 )
 
-# is it DCR on the model's own answers that lets GFT run away? (page, "Why")
+# is it DCR on the model's own answers that lets GFT end in noise? (page, "Why runs end in noise")
 OWN_UNRECTIFIED = ("method.rectify=demonstrations",)
 RECTIFY = (
     Variant("gft-demos-only", "DCR on demonstrations only", "gft", (5e-4, 1e-3), OWN_UNRECTIFIED,
