@@ -1,5 +1,6 @@
 """Rewards that misbehave, and scoring processes that are killed: real files, real processes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,13 +9,20 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
 import pytest
+from adapter_maker import make_adapter
 
+from gft_lite.config import RunConfig, load_config
+from gft_lite.evaluation import evaluate
+from gft_lite.models import Policy
+from gft_lite.report import run_warnings
 from gft_lite.rewards import Scorer, Target, build_scorer
-from gft_lite.types import RewardError, Score
+from gft_lite.runs import RunDir
+from gft_lite.types import Example, Message, RewardError, Score
+from gft_lite.worker import train
 
-FINE = Score(0.5)
+TEXTS = ("first", "act", *("x" * n for n in range(6, 12)))
+FINE = [Score(len(text) / 100) for text in TEXTS]
 FILE = """
 import ctypes, os, signal, subprocess, sys, threading, time
 
@@ -31,7 +39,7 @@ def act():
 def reward(response, answer):
     if response == "act":
         act()
-    return 0.5
+    return len(response) / 100  # so that a score at the wrong place shows
 """
 
 
@@ -94,8 +102,8 @@ BROKEN = {
 def test_what_disturbs_nothing(tmp_path: Path, name: str) -> None:
     with scorer_of(tmp_path, FILE.replace("{act}", HARMLESS[name])) as scorer:
         started = time.monotonic()
-        assert score_all(scorer, "first", "act", *"abcdef") == [FINE] * 8
-        assert score_all(scorer, "again") == [FINE]
+        assert score_all(scorer, *TEXTS) == FINE
+        assert score_all(scorer, "first") == FINE[:1]
         assert time.monotonic() - started < 10
         assert not scorer.failures
 
@@ -104,8 +112,7 @@ def test_what_disturbs_nothing(tmp_path: Path, name: str) -> None:
 def test_what_costs_the_reward_of_one_response(tmp_path: Path, name: str) -> None:
     act, message = BROKEN[name]
     with scorer_of(tmp_path, FILE.replace("{act}", act)) as scorer:
-        scores = score_all(scorer, "first", "act", *"abcdef")
-        assert scores == [FINE, Score(0.0, "error"), *[FINE] * 6]
+        assert score_all(scorer, *TEXTS) == [FINE[0], Score(0.0, "error"), *FINE[2:]]
         failure = scorer.failures["mine"]
         assert message in failure.message, failure
         assert len(failure.message) < 400 and len(failure.traceback) < 6000
@@ -116,8 +123,8 @@ def test_endless_output_is_shown_up_to_a_limit(
 ) -> None:
     text = FILE.replace("{act}", 'while True: print("\\033[2Jjunk" * 1000)')
     with scorer_of(tmp_path, text, timeout_seconds=1.0) as scorer:
-        scores = score_all(scorer, "first", "act", "last")
-        assert scores == [FINE, Score(0.0, "timeout"), FINE]
+        scores = score_all(scorer, *TEXTS[:3])
+        assert scores == [FINE[0], Score(0.0, "timeout"), FINE[2]]
     shown = capsys.readouterr().err
     assert "junk" in shown and "the reward prints too much" in shown
     assert len(shown) < 100_000 and "\033" not in shown
@@ -156,7 +163,7 @@ from gft_lite.rewards import Target, build_scorer
 
 ctypes.CDLL(None).prctl(36, 1)  # orphans become children of this process, as in a container
 scorer = build_scorer({"file": sys.argv[1]}, allow_custom=True)
-assert scorer.score([("act", Target("a"))])[0].value == 0.5
+assert scorer.score([("act", Target("a"))])[0].verdict == "ok"
 assert len(psutil.Process().children(recursive=True)) == 3
 scorer.close()
 assert not psutil.Process().children(recursive=True), psutil.Process().children(recursive=True)
@@ -171,15 +178,6 @@ def test_neither_processes_nor_zombies_are_left_behind(tmp_path: Path) -> None:
 
 
 # --- a scoring process that is killed from outside, or does not start ---
-
-
-def kill_scoring_processes(stop: threading.Event, killed: list[int]) -> None:
-    """Kill every scoring process of this process as soon as it is seen, and never one twice."""
-    while not stop.wait(0.01):
-        for child in psutil.Process().children():
-            if child.pid not in killed:
-                os.kill(child.pid, signal.SIGKILL)
-                killed.append(child.pid)
 
 
 def test_a_process_that_is_killed_is_replaced_and_the_response_scored(tmp_path: Path) -> None:
@@ -249,3 +247,192 @@ def test_a_process_that_cannot_be_started(fault: str, reason: str) -> None:
     assert done.stdout.startswith(
         f"the process that runs the reward could not be started: {reason}. Close other programs"
     )
+
+
+# --- runs, evaluations and data checks with a reward that fails ---
+
+BROKEN_REWARD = """
+def reward(response, answer):
+    return float(answer.missing)
+"""
+HUNG_REWARD = """
+import time
+def reward(response, answer):
+    time.sleep(60)
+"""
+SMALLEST = (
+    "train.steps=2",
+    "train.prompts_per_step=2",
+    "group.self=2",
+    "group.max_new_tokens=64",
+    "data.eval_path=null",
+    "data.retention_path=null",
+)
+REASON = "AttributeError: 'str' object has no attribute 'missing' (mine.py:3)"
+
+
+def config_of(folder: Path, text: str, *overrides: str) -> RunConfig:
+    spec = json.dumps(reward_file(folder, text))
+    changes = [*SMALLEST, f"reward={spec}", *overrides]
+    return load_config(preset="tiny-cpu", overrides=changes)
+
+
+@pytest.mark.parametrize(("method", "at"), [("gft", "training"), ("sft", "the last evaluation")])
+def test_a_reward_that_always_fails_ends_the_run_with_the_reason(
+    tmp_path: Path, method: str, at: str
+) -> None:
+    """SFT needs no reward to train: there the evaluation is what cannot be done."""
+    held_out = () if at == "training" else ("data.eval_path=embedded:target_test",)
+    config = config_of(tmp_path, BROKEN_REWARD, f"method={method}", "eval.examples=2", *held_out)
+    with pytest.raises(RewardError, match="the reward failed on all of") as raised:
+        train(config, tmp_path / "run")
+    assert f"(mine: {REASON}). Correct the reward" in str(raised.value)
+    run = RunDir(tmp_path / "run")
+    assert run.status()["state"] == "failed" and run.status()["message"] == str(raised.value)
+    (event,) = run.events("reward_error")
+    assert (event["part"], event["message"]) == ("mine", REASON)
+    log = run.log_file.read_text()
+    for text in (event["traceback"], log):
+        assert text.index("Traceback (most recent") < text.index("return float(answer.missing)")
+    trained = [step["step"] for step in run.events("step")]
+    assert trained == ([] if at == "training" else [1, 2]), "two steps of SFT are kept"
+    assert run.adapter_dir.is_dir() == (at != "training")
+
+
+def test_a_reward_that_fails_now_and_then_is_recorded_once_and_warned_of(tmp_path: Path) -> None:
+    text = """
+def reward(response, answer):
+    if len(response) % 2:
+        raise ValueError("odd")
+    return 0.5
+"""
+    config = config_of(tmp_path, text, "method=gft", "train.steps=3")
+    assert train(config, tmp_path / "run").state == "finished"
+    run = RunDir(tmp_path / "run")
+    (event,) = run.events("reward_error")
+    assert event["message"] == "ValueError: odd (mine.py:4)"
+    assert 'raise ValueError("odd")' in run.log_file.read_text()
+    errors = sum(step["reward_errors"] for step in run.events("step"))
+    assert errors > 0
+    (warning,) = [w for w in run_warnings(run) if "broke on" in w]
+    assert f"broke on {errors} answer" in warning and "(mine: ValueError: odd" in warning
+
+
+def test_unread_responses_are_no_failures(tmp_path: Path) -> None:
+    """All unparsed: the run goes on, and what it could not learn is said."""
+    with build_scorer("number") as scorer:
+        scores = scorer.score([("no number here", Target("1"))] * 3)
+        scorer.require_some(scores)
+        assert {score.verdict for score in scores} == {"unparsed"} and not scorer.failures
+
+
+def test_a_reward_that_hangs_on_everything_is_named_with_its_limit(tmp_path: Path) -> None:
+    with scorer_of(tmp_path, HUNG_REWARD, timeout_seconds=0.3) as scorer:
+        scores = score_all(scorer, "a", "b")
+        with pytest.raises(RewardError, match=r"on all of 2 .*\(2 took longer than 0.3 s\)"):
+            scorer.require_some(scores)
+        scorer.require_some([*scores, Score(0.0)])
+        scorer.require_some([])
+
+
+def test_an_evaluation_counts_the_answers_on_which_the_reward_broke(
+    tmp_path: Path, policy: Policy
+) -> None:
+    text = """
+def reward(response, answer):
+    if answer == "2":
+        raise ValueError("no twos")
+    return 1
+"""
+    examples = [Example((Message("user", "How many?"),), answer=a) for a in ("1", "2", "3")]
+    with scorer_of(tmp_path, text) as scorer:
+        found = evaluate(policy, examples, scorer, k=2, max_new_tokens=4)
+    assert (found.errors, found.sampled_errors, found.timeouts) == (1, 2, 0)
+    assert found.greedy_accuracy == pytest.approx(2 / 3)
+
+
+@pytest.mark.slow
+def test_the_same_adapter_whether_or_not_scoring_processes_are_killed(tmp_path: Path) -> None:
+    """Killed three times, each time while a response is being scored."""
+    text = """
+import os, sys, time
+def reward(response, answer, marks):
+    with open(marks, "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    time.sleep(0.05)
+    return (len(response) % 7) / 7
+"""
+
+    def adapter(name: str, kill_at: tuple[int, ...]) -> bytes:
+        marks = tmp_path / f"{name}.marks"
+        marks.touch()
+        ended = threading.Event()
+        killed: list[int] = []
+
+        def watch() -> None:
+            for line in kill_at:
+                while not ended.wait(0.002):
+                    pids = marks.read_text().split()
+                    if len(pids) >= line and int(pids[-1]) not in killed:
+                        killed.append(int(pids[-1]))
+                        os.kill(killed[-1], signal.SIGKILL)
+                        break
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        spec = {**reward_file(tmp_path, text), "options": {"marks": str(marks)}}
+        reward = f"reward={json.dumps(spec)}"
+        config = config_of(tmp_path, text, "method=gft", "train.steps=3", reward)
+        result = train(config, tmp_path / name)
+        ended.set()
+        watcher.join()
+        assert len(killed) == len(kill_at)
+        assert not list(RunDir(tmp_path / name).events("reward_error"))
+        return (result.adapter / "adapter_model.safetensors").read_bytes()
+
+    assert adapter("killed", (1, 5, 9)) == adapter("undisturbed", ())
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("gft-lite"), *arguments],
+        cwd=folder, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_commands_end_with_code_2_and_one_sentence(tmp_path: Path) -> None:
+    """Whatever scores: train, eval, compare, data check and data dry-run."""
+    make_adapter(tmp_path / "adapter")
+    spec = json.dumps(reward_file(tmp_path, BROKEN_REWARD))
+    ask = ("--data", "embedded:target_test", "--limit", "2", "--max-new-tokens", "20")
+    changes = [f"--set={change}" for change in SMALLEST]
+    for arguments in (
+        ("train", "--preset", "tiny-cpu", *changes, "--reward-file", "mine.py", "--out", "run"),
+        ("eval", *ask, "--k", "1", "--reward", spec, "--json"),
+        ("compare", "--adapter", "adapter", "--model", "tiny", *ask, "--reward", spec),
+        ("data", "check", "embedded:target_test", "--reward", spec),
+        ("data", "dry-run", "embedded:target_test", "--reward", spec, "--json"),
+    ):
+        ran = command(tmp_path, *arguments)
+        assert (ran.returncode, ran.stdout) == (2, ""), (arguments, ran.stderr)
+        assert "Traceback" not in ran.stderr
+        (last,) = [line for line in ran.stderr.splitlines() if line.startswith("error: ")]
+        assert last.startswith("error: the reward failed on all of") and REASON in last
+
+
+@pytest.mark.slow
+def test_a_run_that_learned_nothing_says_so(tmp_path: Path) -> None:
+    """Equal rewards throughout: no contrast, no gradient, and an adapter that is still zero."""
+    reward_file(tmp_path, "def reward(response, answer):\n    return 0.5\n")
+    changes = [f"--set={change}" for change in SMALLEST]
+    arguments = ("train", "--preset", "tiny-cpu", *changes, "--reward-file", "mine.py")
+    ran = command(tmp_path, *arguments, "--out", "run")
+    assert ran.returncode == 0, ran.stderr
+    assert "Finished 2 steps" in ran.stdout
+    assert "Nothing was learned: every gradient was zero." in ran.stdout
+    assert "warning: 100.0\u00a0% of the groups had equal rewards" in ran.stderr
+    assert "warning: 2 steps had no group with contrast and changed nothing." in ran.stderr
+    again = command(tmp_path, *arguments, "--out", "other", "--json")
+    assert json.loads(again.stdout)["updates"] == 0
+    assert "warning: 2 steps had no group with contrast" in again.stderr
