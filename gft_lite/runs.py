@@ -242,7 +242,7 @@ class RunDir:
         except FileNotFoundError:
             if not self.events_file.exists():
                 return {"state": "created", "step": 0}
-            return self._damaged("status.json is missing")
+            return self._damaged(f"{self.status_file} is missing")
         except UNREADABLE as error:
             return self._damaged(f"{self.status_file} is damaged ({_reason(error)})")
 

@@ -60,7 +60,7 @@ def _finite(value: Any) -> Any:
 
 def note(text: str) -> None:
     """A sentence about progress, or an error, on stderr."""
-    errors.print(printable(text), markup=False)
+    errors.print(printable(text), markup=False, emoji=False)
 
 
 def note_dropped(rows: Sequence[str], count: int | None = None) -> None:
