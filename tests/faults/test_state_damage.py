@@ -167,7 +167,7 @@ KINDS: dict[str, Kind] = {
         lines(
             *(
                 json.dumps({**dict.fromkeys(STEP, v), "type": "step", "step": 3})
-                for v in ("x", [], {}, None, True, 1e400)
+                for v in (1e400, True, None, {}, [], "x")
             )
         ),
         "finished",
