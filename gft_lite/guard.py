@@ -65,9 +65,11 @@ def move_to(run: RunDir, state: State, **fields: Any) -> None:
 
 @contextmanager
 def stop_on_signal(run: RunDir) -> Iterator[None]:
-    """SIGTERM and the first Ctrl-C end the run after the current step; the second one at once."""
+    """SIGTERM, the soft limit of CPU time and the first Ctrl-C end the run after the current step;
+    the second Ctrl-C at once."""
     try:
-        before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        caught = [getattr(signal, s, None) for s in ("SIGINT", "SIGTERM", "SIGXCPU")]
+        before = {s: signal.getsignal(s) for s in caught if s}  # Windows lacks the last one
 
         def handler(number: int, frame: Any) -> None:
             run.request_stop()

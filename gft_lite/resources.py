@@ -10,13 +10,22 @@ import errno
 
 ROOM = "no room is left on the disk{of}; make room (`df` shows the free space)"
 SIZE = "a file{of} reached the largest size that is allowed here; raise the limit (`ulimit -f`)"
-FILES = "too many files are open; raise the limit (`ulimit -n 1024` is enough)"
+FILES = "too many files are open; raise the limit (`ulimit -n 1024`)"
 MEMORY = (
     "memory ran out; close other programs, raise the limit (`ulimit -v`), or lower "
     "train.micro_batch_tokens and train.rollout_batch"
 )
-PROCESSES = "no more processes or threads may be started; raise the limit (`ulimit -u`)"
+PROCESSES = (
+    "a process or thread could not be started; raise the limits of processes and memory "
+    "(`ulimit -u`, `ulimit -v`)"
+)
 NAME = "a name is longer than the file system takes (255 bytes){of}; choose a shorter one"
+HALF = (
+    "a file could not be written whole: the disk is full (`df` shows the free space) or the size "
+    "of files is limited (`ulimit -f`)"
+)
+NO_TEMPORARY = "no temporary file can be written; make room, or name another folder with TMPDIR"
+CPU = "the limit of CPU time is reached; raise it (`ulimit -t`)"
 READ_ONLY = "the file system{of} cannot be written; choose another folder"
 
 BY_NUMBER = {
@@ -34,8 +43,9 @@ BY_TEXT = {
     "No space left on device": ROOM,
     "Disk quota exceeded": ROOM,
     "File too large": SIZE,
-    "PytorchStreamWriter failed writing": ROOM,  # torch drops the reason
-    "unexpected pos": ROOM,
+    "PytorchStreamWriter failed writing": HALF,
+    "unexpected pos": HALF,
+    "No usable temporary directory": NO_TEMPORARY,
     "Too many open files": FILES,
     "annot allocate memory": MEMORY,
     "can't allocate memory": MEMORY,

@@ -125,7 +125,7 @@ class RunDir:
             RunError: the folder holds no run.
         """
         run = cls(path)
-        if not os.path.lexists(run.config_file):  # a damaged one is told by the status
+        if not (os.path.lexists(run.config_file) or is_run(run.path)):  # `current` names damage
             raise RunError(f"{path} is not a run directory: it has no config.yaml")
         return run
 
@@ -135,8 +135,12 @@ class RunDir:
         Raises:
             ConfigError: config.yaml cannot be read, or is not the configuration of a run.
         """
-        if fault := _not_a_file(self.config_file, LARGEST_CONFIG):
-            raise ConfigError(f"{self.config_file}: {fault}")
+        try:
+            fault = _not_a_file(self.config_file, LARGEST_CONFIG)
+        except OSError as error:
+            fault = _reason(error)
+        if fault:
+            raise ConfigError(f"{self.config_file} cannot be read ({fault})")
         config = load_config(self.config_file)
         if missing := [name for name in SECTIONS if name not in config.model_fields_set]:
             raise ConfigError(
@@ -220,15 +224,22 @@ class RunDir:
 
     def _lines(self) -> Iterator[dict[str, Any] | None]:
         """What each whole line holds; a last line without its end is still being written."""
-        if not self.events_file.is_file():
+        if self._events_fault():
             return
+        # bytes: a line may end within a character
+        with suppress(OSError), self.events_file.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield parse_event(line)
+
+    def _events_fault(self) -> str:
+        """Why there are no events to read: empty where there are, or none were written."""
         try:
-            with self.events_file.open("rb") as file:  # bytes: a line may end within a character
-                for line in file:
-                    if line.endswith(b"\n"):
-                        yield parse_event(line)
-        except OSError:
-            yield None
+            return _not_a_file(self.events_file)
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            return _reason(error)
 
     def forget_after(self, step: int) -> None:
         """Drop events and stored groups of later steps, and those of the run's end: a resumed run
@@ -258,7 +269,7 @@ class RunDir:
         except FileNotFoundError:
             if not self.events_file.exists():
                 return {"state": "created", "step": 0}
-            return self._damaged("status.json is missing")
+            return self._damaged(f"{self.status_file} is missing")
         except UNREADABLE as error:
             return self._damaged(f"{self.status_file} is damaged ({_reason(error)})")
 
@@ -290,6 +301,11 @@ class RunDir:
         """What of this run cannot be read, groups aside, a sentence each: file and what to do."""
         status = self.current()
         found = [status.get("message", "")] if status["state"] == "damaged" else []
+        if fault := self._events_fault():
+            found.append(
+                f"{self.events_file} cannot be read ({fault}); curves and figures are lost, the "
+                "adapter does not depend on them"
+            )
         if broken := sum(event is None for event in self._lines()):
             lines = "1 line is" if broken == 1 else f"{broken} lines are"
             found.append(
@@ -497,8 +513,6 @@ def _config_fault(file: Path, inode: int, changed_ns: int, size: int) -> str:
         RunDir(file.parent).config()
     except ConfigError as error:
         return str(error)
-    except OSError as error:
-        return f"{file} cannot be read ({_reason(error)})"
     return ""
 
 

@@ -68,7 +68,7 @@ def _finite(value: Any) -> Any:
 
 def note(text: str) -> None:
     """A sentence about progress, or an error, on stderr."""
-    errors.print(printable(text), markup=False)
+    errors.print(printable(text), markup=False, emoji=False)
 
 
 def note_dropped(rows: Sequence[str], count: int | None = None) -> None:
@@ -133,12 +133,13 @@ def counting(what: str = "rows") -> Iterator[Callable[[int, int | None], None]]:
 
 def step_line(event: Mapping[str, Any]) -> str:
     """The few figures of a step that fit behind a bar."""
-    parts = [f"loss {event['loss']:+z.3f}"]
+    figures = {key: value for key, value in event.items() if isinstance(value, int | float)}
+    parts = [f"loss {figures['loss']:+z.3f}"] if "loss" in figures else []
     for name, key in (("expert", "reward_expert"), ("self", "reward_self")):
-        if key in event:
-            parts.append(f"{name} reward {event[key]:.2f}")
-    if event.get("truncated"):
-        parts.append(f"{event['truncated']} cut")
+        if key in figures:
+            parts.append(f"{name} reward {figures[key]:.2f}")
+    if figures.get("truncated"):
+        parts.append(f"{figures['truncated']} cut")
     return " · ".join(parts)
 
 

@@ -5,7 +5,9 @@ Exit codes: 0 done; 2 the input was wrong; 1 it broke. Heavy libraries are impor
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -25,8 +27,8 @@ from gft_lite.cli import (
     train,
     ui,
 )
-from gft_lite.resources import shortage
-from gft_lite.types import GftError, InputError
+from gft_lite.resources import CPU, shortage
+from gft_lite.types import GftError, InputError, TrainingError
 
 Commands = Mapping[str, Callable[..., None]]
 
@@ -93,22 +95,32 @@ def main() -> None:
     from gft_lite import terminal
 
     debug = bool(os.environ.get("GFT_LITE_DEBUG"))
+    if hasattr(signal, "SIGXCPU"):  # not on Windows
+        signal.signal(signal.SIGXCPU, _no_more_time)
     try:
         app(standalone_mode=True)
-    except InputError as error:
-        if debug:
-            raise
-        terminal.note(f"error: {error}")
-        sys.exit(2)
     except KeyboardInterrupt:
-        terminal.note("interrupted")
-        sys.exit(130)
+        sentence, code = "interrupted", 130
     except Exception as error:
         if debug:
             raise
-        if short := shortage(error):
-            terminal.note(f"error: {short}")
-            sys.exit(1)
-        kind = "" if isinstance(error, GftError) else f"{type(error).__name__}: "
-        terminal.note(f"error: it broke: {kind}{error}\nSet GFT_LITE_DEBUG=1 to see the traceback.")
-        sys.exit(1)
+        wrong_input = isinstance(error, InputError) or (
+            isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
+        )
+        sentence, code = f"error: {_sentence(error)}", 2 if wrong_input else 1
+    else:
+        return
+    print(terminal.printable(sentence), file=sys.stderr)
+    sys.exit(code)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, GftError):
+        return str(error)
+    return shortage(error) or (
+        f"it broke: {type(error).__name__}: {error}\nSet GFT_LITE_DEBUG=1 to see the traceback."
+    )
+
+
+def _no_more_time(number: int, frame: Any) -> None:
+    raise TrainingError(CPU)

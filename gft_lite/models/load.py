@@ -15,6 +15,7 @@ from gft_lite.models.backend import choose_backend
 from gft_lite.models.base import Policy
 from gft_lite.models.check import check_adapter, check_base, check_template
 from gft_lite.models.policy import LoraPolicy
+from gft_lite.resources import shortage
 from gft_lite.types import ModelError
 
 
@@ -76,6 +77,8 @@ def load_tokenizer(config: ModelConfig) -> Any:
     except ModelError:
         raise
     except Exception as error:
+        if shortage(error):
+            raise
         raise ModelError(_cannot_load(config.name, error)) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -118,7 +121,7 @@ def load_policy(
     except ModelError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        if isinstance(error, torch.cuda.OutOfMemoryError):
+        if isinstance(error, torch.cuda.OutOfMemoryError) or shortage(error):
             raise
         raise ModelError(_cannot_load(config.name, error)) from error
     return LoraPolicy(

@@ -22,6 +22,7 @@ from gft_lite.batching import ChatFormat, TokenBatch
 from gft_lite.models.base import Generated, Sampling, TokenStats
 from gft_lite.models.generation import generate_batch
 from gft_lite.models.logps import chunked_logps
+from gft_lite.resources import shortage
 from gft_lite.types import ModelError
 
 ADAPTER = "default"
@@ -191,6 +192,8 @@ def fill_adapter(model: Any, folder: Path) -> None:
         weights = load_file(folder / "adapter_model.safetensors")
         set_peft_model_state_dict(model, weights, adapter_name=ADAPTER)
     except Exception as error:
+        if shortage(error):
+            raise
         raise ModelError(f"{folder}: adapter weights cannot be loaded ({error})") from error
 
 

@@ -160,7 +160,7 @@ def _effect(advantage: float) -> str:
 
 def _tokens(response: Mapping[str, Any], look: Look) -> str:
     tokens = response["tokens"] if isinstance(response["tokens"], list) else []
-    probs, weights = _numbers(response, "probs"), _numbers(response, "weights")
+    probs, weights = numbers(response, "probs"), numbers(response, "weights")
     out = []
     for i, token in enumerate(tokens[:SHOWN_TOKENS]):
         p = probs[i] if i < len(probs) else None
@@ -177,7 +177,8 @@ def _tokens(response: Mapping[str, Any], look: Look) -> str:
     return "".join(out) + (f' <span class="more">… {more:,} more tokens</span>' if more > 0 else "")
 
 
-def _numbers(response: Mapping[str, Any], key: str) -> list[float | None]:
+def numbers(response: Mapping[str, Any], key: str) -> list[float | None]:
+    """The values of a response's tokens; None for what is no number."""
     values = response.get(key)
     return [number({"v": v}, "v") for v in values] if isinstance(values, list) else []
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from gft_lite.report.inside import LEGEND, Look, group_article
+from gft_lite.report.inside import LEGEND, Look, group_article, numbers
 from gft_lite.report.numbers import figure, look, number, percent
 from gft_lite.report.record import responses
 from gft_lite.runs import RunDir
@@ -142,7 +142,7 @@ def what_if_line(groups: Sequence[Mapping[str, Any]], place: int, tau: float) ->
 
 
 def _below(groups: Sequence[Mapping[str, Any]], tau: float) -> tuple[int, int]:
-    probs = [p for g in groups for r in responses(g) for p in r.get("probs") or () if p is not None]
+    probs = [p for g in groups for r in responses(g) for p in numbers(r, "probs") if p is not None]
     return len(probs), sum(p < tau for p in probs)
 
 
