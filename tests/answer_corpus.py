@@ -39,8 +39,8 @@ UNITS = (
 PIECES = (
     *r"""\frac \dfrac \sqrt \pm \cup \cap \in \le \ge \neq \approx \infty \pi \theta \text{ \mathrm{
     \boxed{ \left( \right) \left[ \right] \{ \} { } ( ) [ ] $ $$ \( \) \[ \] \begin{pmatrix}
-    \end{pmatrix} \begin{cases} \end{cases} \\ & , ; : . ! ? and or is answer The #### = < > + - * / ^
-    _ % \% \$ € £ ° 1 2 3 10 007 1,000 1{,}000 2.5 .5 1e9 3/4 x y z f(x) e i \sin \log_2
+    \end{pmatrix} \begin{cases} \end{cases} \\ & , ; : . ! ? and or is answer The #### = < > + - *
+    / ^ _ % \% \$ € £ ° 1 2 3 10 007 1,000 1{,}000 2.5 .5 1e9 3/4 x y z f(x) e i \sin \log_2
     \sum_{i=1}^{n} \int_0^1 \lim cm feet inches hours minutes dollars per square pm a.m. (A) B) Yes
     no Paris because not \quad \! \, \; ** ` " ' | \overline{3} \binom{5}{2} 5! \mod \pmod{7}
     \emptyset \mathbb{R} é 漢 ½ ² ≤ −""".split(),

@@ -84,11 +84,11 @@ def changed_digits(seed: int, size: int) -> list[tuple[str, str]]:
 
 
 def test_another_reference_earns_0(math):
-    assert failures(math, unequal_pairs(seed=3, size=4 * len(MAKERS), others=2), 0) == []
+    assert failures(math, unequal_pairs(seed=3, size=2 * len(MAKERS), others=1), 0) == []
 
 
 def test_a_reference_with_a_changed_digit_earns_0(math):
-    assert failures(math, changed_digits(seed=4, size=3 * len(MAKERS)), 0) == []
+    assert failures(math, changed_digits(seed=4, size=len(MAKERS)), 0) == []
 
 
 @pytest.mark.slow
@@ -101,7 +101,7 @@ def test_other_and_changed_references_earn_0_at_length(math):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_order_counts_only_where_it_means_something(math, seed):
-    """Lists and sets in any order, assignments by name; tuples and bare values of names in order."""
+    """Lists and sets in any order, assignments by name; tuples and unnamed values in order."""
     rng = random.Random(seed)
     numbers = distinct(rng, 3)
     turned = [numbers[1], numbers[2], numbers[0]]
@@ -112,9 +112,8 @@ def test_order_counts_only_where_it_means_something(math, seed):
     anyhow = ("{}, {}, and {}", r"\{{{}, {}, {}\}}", "{}; {}; {}", "x = {}, x = {} or x = {}")
     strict = ("({}, {}, {})", "x = {}, y = {}, z = {}", "{} red, {} blue, {} green")
     right = [(written(form, turned), written(form, numbers)) for form in anyhow]
-    right.append(
-        (written("y = {}, z = {}, x = {}", turned), "x = {}, y = {}, z = {}".format(*numbers))
-    )
+    by_name = written("y = {}, z = {}, x = {}", turned)
+    right.append((by_name, written("x = {}, y = {}, z = {}", numbers)))
     wrong = [(written(form, turned), written(form, numbers)) for form in strict]
     wrong += [(written("{}, {}, {}", turned), written(form, numbers)) for form in strict]
     right += [(written("{}, {}, {}", numbers), written(form, numbers)) for form in strict]
@@ -139,8 +138,8 @@ def test_one_quantity_in_two_units_is_equal(math, seed):
     ]
     items = [(wrapped(got, wrapper), wanted) for got, wanted in equal for wrapper in MARKED[:6]]
     assert failures(math, items, 1) == []
-    other = [(got, wanted) for got, _ in equal for other, wanted in equal if got != other]
-    assert failures(math, [(rf"\boxed{{{got}}}", wanted) for got, wanted in other], 0) == []
+    unequal = [(got, wanted) for got, _ in equal for other, wanted in equal if got != other]
+    assert failures(math, [(rf"\boxed{{{got}}}", wanted) for got, wanted in unequal], 0) == []
 
 
 def fuzzed(seed: int, size: int) -> list[tuple[str, str]]:
@@ -175,7 +174,7 @@ def assert_judged(pairs: list[tuple[str, str]]) -> None:
 
 
 def test_fuzzing_a_sample_never_crashes_or_hangs():
-    assert_judged(fuzzed(seed=7, size=400))
+    assert_judged(fuzzed(seed=7, size=200))
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from functools import lru_cache
 from typing import Any
 
 from gft_lite.rewards.base import ERROR, RIGHT, UNPARSED, Option, Options, Target, right_if
@@ -120,6 +121,7 @@ def algebraically_equal(got: str, wanted: str, rel_tol: float) -> bool:
     return bool(verify(wanted_read, got_read, timeout_seconds=None, allow_set_relation_comp=True))
 
 
+@lru_cache(maxsize=256)
 def _read(expression: str) -> Any:
     """The sympy object of one expression in LaTeX, or None."""
     from math_verify import LatexExtractionConfig, parse
