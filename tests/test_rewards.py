@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -387,6 +388,13 @@ def test_math_compares_part_by_part(math, kind, wrapper):
         for pair, score, (*_, value) in zip(got, scores, READINGS[kind], strict=True)
         if score != value
     ]
+
+
+def test_the_table_of_the_documentation(math):
+    page = Path(__file__).parents[1] / "docs" / "rewards.md"
+    rows = re.findall(r"^\| `(.+?)` \| `(.+?)` \| ([01]) \| .+ \|$", page.read_text(), re.MULTILINE)
+    assert len(rows) > 15
+    assert [row for row in rows if math(row[0], row[1]).value != int(row[2])] == []
 
 
 @pytest.mark.parametrize(
