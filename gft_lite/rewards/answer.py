@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
-from gft_lite.rewards.plain_number import CURRENCY, NUMBER, PlainNumber, parse_number
+from gft_lite.rewards.plain_number import NUMBER, PlainNumber, parse_number
 from gft_lite.rewards.units import Unit, base_unit, parse_unit
 from gft_lite.rewards.writing import canonical, is_prose
 
@@ -115,12 +115,13 @@ _WORD = re.compile(r"[^\W\d_][^\W\d_'-]*(?:\^\{?-?[1-3]\}?)?(?:/[^\W\d_]+(?:\^\{
 _GLUED = re.compile(r"(.*[0-9}])\s*((?:[°µ%]|[^\W\d_])[^\W\d_]*(?:\^\{?[1-3]\}?|/[^\W\d_]+)*)")
 _SCALES = {
     "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
-    "dozen": 12,
 }  # fmt: skip
 # After a number these are no units.
-_MATHEMATICAL = frozenset(
+MATHEMATICAL = frozenset(
     "to pi times over plus minus divided sqrt sin cos tan log ln exp mod choose is".split()
 )
+_COMPUTED = re.compile(r"[-+*/0-9 ().^\\a-z]*[0-9)]\s*=")
+_VARIABLE = re.compile(r"(?<![A-Za-z\\])[A-Za-z]")
 _OPERATORS = re.compile(r"[-+*/^!]|\\(?:cdot|times|pm|div|sqrt|sum|int|log|ln|sin|cos|tan)")
 _SUBSCRIPT = re.compile(r"_(?:\{[^{}]*\}|\w)")
 _APPLIED = re.compile(r"(?<=[A-Za-z])\([^()]*\)")
@@ -166,9 +167,6 @@ def _read(text: str, depth: int, *, grouped: bool = True) -> Value:
     if all(isinstance(item, Quantity) and _COMPUTED.match(item.text) for item in items):
         return items[-1]  # 3+5=8, 8*2=16 is a calculation
     return Group(text, tuple(items))
-
-
-_COMPUTED = re.compile(r"[-+*/0-9 ().^\\a-z]*[0-9)]\s*=")
 
 
 def _split(text: str, separators: tuple[str, ...], grouped: bool = True) -> list[str]:
@@ -295,7 +293,7 @@ def _equation(text: str, sides: list[str], signs: list[str], depth: int) -> Valu
     counted = isinstance(last, Quantity) and last.number is not None
     if sides[-1] and (is_computed or len(sides) > 2) and counted:
         return replace(last, text=text)
-    return Quantity(text, text)
+    return Words(text) if is_prose(text) else Quantity(text, text)
 
 
 def _range(text: str, sides: list[str], signs: list[str]) -> Value | None:
@@ -323,9 +321,13 @@ def _is_name(text: str) -> bool:
     if is_prose(text):
         return len(text.split()) <= 6 and not any(char.isdigit() for char in text)
     bare = _APPLIED.sub("", _SUBSCRIPT.sub("", text))
+    if re.search(r"(?<![A-Za-z\\])[A-Za-z]+ [A-Za-z]", bare):
+        return False
     letters = re.search(r"[A-Za-z]", bare.replace(r"\infty", ""))
-    return bool(letters) and not re.search(r"[0-9]|\\pi(?![A-Za-z])", bare) and (
-        _OPERATORS.search(bare) is None and bare not in ("e", "i")
+    return (
+        bool(letters)
+        and not re.search(r"[0-9]|\\pi(?![A-Za-z])", bare)
+        and (_OPERATORS.search(bare) is None and bare not in ("e", "i"))
     )
 
 
@@ -388,7 +390,7 @@ def _quantity(text: str) -> Quantity | None:
     body, words = " ".join(tokens[:first]), tokens[first:]
     if not words:
         return _glued(text)
-    if not body or is_prose(body) or words[0].lower() in _MATHEMATICAL:
+    if not body or is_prose(body) or words[0].lower() in MATHEMATICAL:
         return None
     number = parse_number(body)
     while number is not None and words and words[0].lower() in _SCALES:
@@ -397,7 +399,7 @@ def _quantity(text: str) -> Quantity | None:
         return Quantity(text, body, number)
     for count in range(min(len(words), 5), 0, -1):
         unit = parse_unit(" ".join(words[:count]))
-        if unit:
+        if unit and (number is not None or len(words[0]) > 1 or not _VARIABLE.search(body)):
             return Quantity(text, body, number, unit, " ".join(words))
     glued = _glued(body)
     if glued is not None and glued.unit:

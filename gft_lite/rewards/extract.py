@@ -32,10 +32,14 @@ _SENTENCE_END = re.compile(
     r"(?<!\b[ap]\.m)(?<!\b[DMS][rst])(?<!\bMrs)(?<!\bRs)[.?](?=[\s*_\"']|$)"
     r"|(?<=\b[ap]\.m)\.(?=\s+[A-Z]|\s*$)|!(?=\s|$)|\n"
 )
+# "E. 59" is an option with its content, "E. Because" starts a sentence.
+_OPTION = re.compile(r"[*_ ]*[A-J]\. +[^A-Z\s]")
 _HEADING = re.compile(r"[*_ ]*[^\W\d_]{3,}")
 _GAP_MARKUP = re.compile(r"\\q?quad|\\text(?:bf)?|\\[,;: \\()\[\]]|[${}&*]")
 _SEPARATOR = re.compile(r"[,;]|(?<![A-Za-z])(?:and|or)(?![A-Za-z])")
-_STEP = re.compile(r"\b(?:so|then|thus|therefore|hence|gives?|is|are|means|now|next)\b|[.!?:](?=\s)")
+_STEP = re.compile(
+    r"\b(?:so|then|thus|therefore|hence|gives?|is|are|means|now|next)\b|[.!?:](?=\s)"
+)
 _LABEL = re.compile(r"[A-Za-z]{1,12}(?:_\{?\w{1,12}\}?)?\s*=\s*[$\\(]*\s*$")
 _UNIT_AFTER = re.compile(r"[$\\)]*\s*([A-Za-z]+)")
 
@@ -138,9 +142,9 @@ def _joined(text: str, run: list[Box]) -> str:
     for box, following in zip(run, [*run[1:], None], strict=True):
         pieces.append(box.content(text))
         if following is not None:
-            gap = _GAP_MARKUP.sub(" ", text[box.close + 1 : following.start]).strip()
+            gap = " ".join(_GAP_MARKUP.sub(" ", text[box.close + 1 : following.start]).split())
             in_words = in_words or bool(_SEPARATOR.sub("", gap).strip())
-            pieces.append(f" {gap} " if gap else ", ")
+            pieces.append(f"{'' if gap[0] in ',;' else ' '}{gap} " if gap else ", ")
     before = _LABEL.search(text[max(0, run[0].start - 40) : run[0].start])
     after = _UNIT_AFTER.match(text[run[-1].close + 1 :][:40])
     if before:
@@ -156,23 +160,31 @@ def after_hashes(text: str) -> str | None:
     line, _, below = tail.strip().partition("\n")
     if not line.strip() or (_HEADING.match(line) and below.strip()):
         return None
-    return _sentence(line.replace("!", "!.")) if line.rstrip().endswith("!") else _sentence(line)
+    return _sentence(line, exclaims=False)
 
 
 def after_answer_is(text: str) -> str | None:
     """What follows the last "answer is", to the end of its sentence."""
     every = list(_ANSWER_IS.finditer(text))
-    return _sentence(text[every[-1].end() :]) if every else None
+    if not every:
+        return None
+    return _sentence(text[every[-1].end() :], exclaims="is" in every[-1][0].lower())
 
 
-def _sentence(text: str) -> str | None:
-    """The first sentence of `text`. A stop inside a formula or an environment ends none."""
+def _sentence(text: str, *, exclaims: bool = True) -> str | None:
+    """The first sentence of `text`. A stop inside a formula or an environment ends none.
+
+    Without `exclaims` an exclamation mark ends none either: after `####` and "Answer:" stands no
+    prose, so 5! is a factorial.
+    """
     text = text[:MAX_SENTENCE_CHARS]
     inside = [(start, end) for start, _, end in formulas(text)]
     if text.startswith("\\begin{"):
         environment = text[len("\\begin{") :].partition("}")[0]
         inside.append((0, text.find(f"\\end{{{environment}}}")))
     for end in _SENTENCE_END.finditer(text):
+        if (end[0] == "!" and not exclaims) or _OPTION.match(text[: end.end() + 4]):
+            continue
         if not any(start <= end.start() < stop for start, stop in inside):
             text = text[: end.start()]
             break
@@ -203,4 +215,3 @@ def _unmarked(text: str) -> Extracted | None:
         return None
     start, inside, end = last
     return Extracted(text[inside : end - (inside - start)].strip(), "last formula")
-

@@ -9,14 +9,16 @@ work in a main thread only. The time limit is the scoring process's.
 
 from __future__ import annotations
 
+import contextlib
 import re
+from functools import lru_cache
 from typing import Any
 
 from gft_lite.rewards.base import ERROR, RIGHT, UNPARSED, Option, Options, Target, right_if
 from gft_lite.rewards.equality import Algebra, answers_equal
 from gft_lite.rewards.extract import extract_answer, reference_answer
 from gft_lite.rewards.plain_number import equal, parse_number
-from gft_lite.rewards.writing import canonical, same_writing
+from gft_lite.rewards.writing import canonical, is_prose, same_writing
 from gft_lite.types import Score
 
 OPTIONS = {
@@ -30,11 +32,11 @@ _BRACES = re.compile(r"\s*([{}])\s*")  # math-verify cannot read a space before 
 _TIMES = re.compile(r"(?<![A-Za-z0-9_^.])([0-9.]+)\s*\(")
 
 
-class _NeedsAlgebra(Exception):
+class _AlgebraNeededError(Exception):
     """Raised where the comparison cannot go on without sympy."""
 
 
-class _Unreadable(Exception):
+class _UnreadableError(Exception):
     """Raised where math-verify cannot read one of the two sides."""
 
 
@@ -54,7 +56,7 @@ def quick(
     """The score where no computer algebra is needed, else None."""
     try:
         return _judge(response, target, _no_algebra, rel_tol, last_number)
-    except _NeedsAlgebra:
+    except _AlgebraNeededError:
         return None
 
 
@@ -68,7 +70,7 @@ def score(
 
     try:
         return _judge(response, target, algebra, rel_tol, last_number)
-    except _Unreadable:
+    except _UnreadableError:
         return UNPARSED
 
 
@@ -86,7 +88,9 @@ def _judge(
     unmarked = found is None or found.how in ("whole line", "last formula", "last number")
     if unmarked and len(response) <= 2 * len(wanted) + 40:
         whole, reference = canonical(response), canonical(wanted)
-        if last_number and same_writing(whole.casefold(), reference.casefold()):
+        if last_number and is_prose(whole):
+            whole, reference = whole.casefold(), reference.casefold()
+        if last_number and same_writing(whole, reference):
             return RIGHT
     if found is None:
         return UNPARSED
@@ -94,23 +98,30 @@ def _judge(
 
 
 def _no_algebra(got: str, wanted: str) -> bool:
-    raise _NeedsAlgebra
+    raise _AlgebraNeededError
 
 
 def algebraically_equal(got: str, wanted: str, rel_tol: float) -> bool:
     """math-verify's comparison of two expressions; numbers within `rel_tol` if one is a decimal."""
     from math_verify import verify
+    from sympy import Eq, simplify
 
     wanted_read, got_read = _read(wanted), _read(got)
     if wanted_read is None or got_read is None:
-        raise _Unreadable
+        raise _UnreadableError
     if _is_decimal(wanted_read) or _is_decimal(got_read):
         within = _within(got_read, wanted_read, rel_tol)
         if within is not None:
             return within
+    if isinstance(wanted_read, Eq) and isinstance(got_read, Eq):
+        # Not by their solutions: two equations without one would be equal.
+        with contextlib.suppress(TypeError, ValueError, AttributeError, NotImplementedError):
+            ratio = simplify((got_read.lhs - got_read.rhs) / (wanted_read.lhs - wanted_read.rhs))
+            return bool(ratio.is_number and ratio.is_finite and not ratio.is_zero)
     return bool(verify(wanted_read, got_read, timeout_seconds=None, allow_set_relation_comp=True))
 
 
+@lru_cache(maxsize=256)
 def _read(expression: str) -> Any:
     """The sympy object of one expression in LaTeX, or None."""
     from math_verify import LatexExtractionConfig, parse
@@ -132,7 +143,10 @@ def _within(got: Any, wanted: Any, rel_tol: float) -> bool | None:
 
     if not all(isinstance(side, Expr) and not side.free_symbols for side in (got, wanted)):
         return None
-    left, right = complex(got.evalf(20)), complex(wanted.evalf(20))
+    try:
+        left, right = complex(got.evalf(20)), complex(wanted.evalf(20))
+    except (TypeError, ValueError, OverflowError):
+        return None
     return abs(left - right) <= max(rel_tol * abs(right), 1e-15 * abs(left))
 
 

@@ -1,8 +1,8 @@
 """Numbers as people write them, read exactly and without sympy.
 
 Understood: 1000 · 1,000 · 1{,}000 · 1 000 · 1'000 · 1.000.000 · 1.000,50 · -3 · −3 · +.5 · 5. ·
-3/4 · \\frac{3}{4} · 2\\frac{1}{2} · 2 1/2 · 1e-3 · 3.2 \\times 10^5 · 0.\\overline{3} · 0.(3) · 5! ·
-$5 · 50% · 90^\\circ · $7$. Everything else is no plain number (None).
+3/4 · \\frac{3}{4} · 2\\frac{1}{2} · 2 1/2 · 1e-3 · 3.2 \\times 10^5 · 0.\\overline{3} · 0.(3) ·
+5! · $5 · 50% · 90^\\circ · $7$. Everything else is no plain number (None).
 """
 
 from __future__ import annotations
@@ -37,9 +37,7 @@ _MIXED = re.compile(rf"({_INTEGER}) ([0-9]+)\s*/\s*([0-9]+)")
 _SCIENTIFIC = re.compile(
     rf"({NUMBER})\s*(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*(?:\{{\s*([-+]?[0-9]{{1,3}})\s*\}}|([-+]?[0-9]{{1,3}}))"
 )
-_REPEATING = re.compile(
-    r"([0-9]*)\.([0-9]*)(?:\\(?:overline|bar|dot)\s*\{([0-9]+)\}|\(([0-9]+)\))"
-)
+_REPEATING = re.compile(r"([0-9]*)\.([0-9]*)(?:\\(?:overline|bar|dot)\s*\{([0-9]+)\}|\(([0-9]+)\))")
 _FACTORIAL = re.compile(r"([0-9]{1,3})!")
 _GROUPED = re.compile(
     r"[0-9]{1,3}(?:(?: [0-9]{3})+(?:[.,][0-9]+)?|(?:'[0-9]{3})+(?:\.[0-9]+)?"

@@ -110,7 +110,7 @@ def parse_unit(text: str) -> tuple[Unit, ...]:
 
 def _product(text: str) -> tuple[Unit, ...]:
     """One named unit with its power: `cm^2`, `square feet`, `degrees Celsius`."""
-    words = text.split()
+    words = [word.rstrip(".") for word in text.split()]
     power = 1
     for place in (0, -1):
         if len(words) > 1 and words[place].lower() in _POWERS:
@@ -144,6 +144,11 @@ def _times(left: Dimensions, right: Dimensions, sign: int) -> Dimensions:
 def base_unit(number_base: str) -> tuple[Unit, ...]:
     """The base of a written number (`204_5`) as a unit of its own."""
     return (Unit(frozenset({(f"base {number_base}", 1)}), Fraction(1)),)
+
+
+def factor(readings: tuple[Unit, ...], dimensions: Dimensions) -> Fraction | None:
+    """The factor of a unit to the base unit of `dimensions`; None if it measures something else."""
+    return next((unit.factor for unit in readings if unit.dimensions == dimensions), None)
 
 
 def ratio(got: tuple[Unit, ...], wanted: tuple[Unit, ...]) -> Fraction | None:

@@ -61,7 +61,9 @@ _JOINED = re.compile(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])")
 _DELIMITER = re.compile(r"\\\\|\\\$|\$\$|\$|\\[\[\]()]|\n\s*\n")
 _CLOSING = {"$": "$", "$$": "$$", "\\[": "\\]", "\\(": "\\)"}
 _COMMAND_WITH_NAME = re.compile(r"\\[A-Za-z]+\s*(?:\{[A-Za-z*\s]*\})?")
-_WORD = re.compile(r"[^\W\d_]{3,}|(?<!\w)(?:no|No|NO)(?!\w)")
+_WORD = re.compile(
+    r"[^\W\d_]{3,}|(?<!\S)(?:no|so|it|is|in|on|at|by|as|if|of|to)(?![^\s.,])", re.IGNORECASE
+)
 _FUNCTIONS = frozenset({
     "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "arcsin", "arccos", "arctan",
     "sinh", "cosh", "tanh", "max", "min", "gcd", "lcm", "mod", "det", "inf", "sup", "frac",
@@ -76,8 +78,8 @@ def to_ascii(text: str) -> str:
 def formulas(text: str) -> list[tuple[int, int, int]]:
     """The formulas between delimiters: where each starts, where its inside starts, where it ends.
 
-    A dollar sign before a digit is a currency unless a formula can stand between it and the next
-    one: `$18. He paid $20` and `$5 and the rest costs $ 7` have none.
+    A dollar sign before a digit may be a currency: `$18. He paid $20` and `$5 and the rest costs
+    $x$` have no formula that starts with a number.
     """
     every: list[tuple[int, int, int]] = []
     opening: re.Match[str] | None = None
@@ -102,7 +104,7 @@ def _is_currency(text: str, start: int, closing: re.Match[str]) -> bool:
     inside = text[start : closing.start()]
     if text[closing.end() : closing.end() + 1].isdigit() or "\n" in inside.strip():
         return True
-    return inside.lstrip()[:1].isdigit() and is_prose(inside)
+    return inside[:1].isdigit() and inside[-1:].isspace() and is_prose(inside)
 
 
 def without_delimiters(text: str) -> str:
