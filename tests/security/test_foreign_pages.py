@@ -50,7 +50,7 @@ ATTEMPTS = """async ([target, start, upload, mode]) => {
   }
   return out;
 }"""
-IMAGE = "gradio_api/queue/data?session_hash=x"
+IMAGE = "gradio_api/info"
 FORM = """<iframe name=there></iframe><iframe id=app src="{target}"></iframe>
 <img src="{target}{image}"><script src="{target}config"></script>
 <form id=f target=there method=post enctype="{enctype}" action="{target}{path}">
