@@ -146,12 +146,12 @@ def sources_of(config: RunConfig, prepared: Prepared) -> dict[str, Source]:
             digest = rows_sha256(examples)
             found[key] = Source(path, files, rows=len(examples), rows_sha256=digest)
     parts = read_spec(config.reward, REWARDS, allow_custom=True)
+    settings = _flat({"reward": config.reward})
     for number, part in enumerate(parts, 1):
         if part.file:
-            listed = isinstance(config.reward, dict) and "parts" in config.reward
-            key = f"reward.parts.{number}.file" if listed else "reward.file"
-            file = Path(part.file)
-            found[key] = Source(part.file, {"its code": file_sha256(file)})
+            key = f"reward.parts.{number}.file"
+            key = key if key in settings else "reward.file"
+            found[key] = Source(str(settings[key]), {"its code": file_sha256(Path(part.file))})
     if config.model.adapter:
         folder = Path(config.model.adapter)
         there = [name for name in ADAPTER_FILES if (folder / name).is_file()]

@@ -1,4 +1,4 @@
-"""One fork server for all tests of a module."""
+"""One fork server for all tests."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ import pytest
 from forked import ForkServer
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server() -> Iterator[ForkServer]:
     """Forks workers that can be killed."""
     server = ForkServer()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from forked import ForkServer, assert_equal, evidence, short_run
+from forked import ForkServer, assert_equal, evidence, sampled, short_run
 
 from gft_lite.runs import RunDir
 
@@ -146,7 +146,10 @@ def damaged_copy(cut: Cut, folder: Path, *damages: Damage) -> RunDir:
     return run
 
 
-@pytest.mark.parametrize("name", DAMAGES)
+@pytest.mark.parametrize(
+    "name",
+    sampled(DAMAGES, ["optimizer empty", "weights with a changed bit", "all of another step"]),
+)
 def test_the_older_checkpoint_is_used_and_the_damaged_one_named(
     server: ForkServer, cut: Cut, tmp_path: Path, name: str
 ) -> None:
@@ -162,6 +165,7 @@ def test_the_older_checkpoint_is_used_and_the_damaged_one_named(
     assert name == "folder missing" or kept.exists() or kept.is_symlink(), "nothing is deleted"
 
 
+@pytest.mark.slow
 def test_unreadable_file(server: ForkServer, cut: Cut, tmp_path: Path) -> None:
     run = damaged_copy(cut, tmp_path, on("optimizer.pt", forbid))
     if os.geteuid() == 0:
@@ -172,6 +176,7 @@ def test_unreadable_file(server: ForkServer, cut: Cut, tmp_path: Path) -> None:
     assert_equal(run, cut.whole)
 
 
+@pytest.mark.slow
 def test_leftovers_are_no_checkpoints(server: ForkServer, cut: Cut, tmp_path: Path) -> None:
     run = damaged_copy(cut, tmp_path)
     for name in (".step-000005.tmp", ".step-000002.old"):
@@ -184,6 +189,7 @@ def test_leftovers_are_no_checkpoints(server: ForkServer, cut: Cut, tmp_path: Pa
     assert (run.checkpoints_dir / "notes.txt").exists()
 
 
+@pytest.mark.slow
 def test_no_checkpoint_left_begins_again(server: ForkServer, cut: Cut, tmp_path: Path) -> None:
     run = damaged_copy(cut, tmp_path)
     shutil.rmtree(run.checkpoints_dir)
@@ -193,7 +199,9 @@ def test_no_checkpoint_left_begins_again(server: ForkServer, cut: Cut, tmp_path:
     assert_equal(run, cut.whole)
 
 
-@pytest.mark.parametrize("name", ["optimizer empty", "weights with a changed bit"])
+@pytest.mark.parametrize(
+    "name", sampled(["optimizer empty", "weights with a changed bit"], ["optimizer empty"])
+)
 def test_all_checkpoints_damaged(server: ForkServer, cut: Cut, tmp_path: Path, name: str) -> None:
     damage, words = DAMAGES[name]
     run = damaged_copy(cut, tmp_path, damage, DAMAGES["record missing"][0])
@@ -209,6 +217,7 @@ def test_all_checkpoints_damaged(server: ForkServer, cut: Cut, tmp_path: Path, n
     assert_equal(run, cut.whole)
 
 
+@pytest.mark.slow
 def test_checkpoints_a_file(server: ForkServer, cut: Cut, tmp_path: Path) -> None:
     run = damaged_copy(cut, tmp_path)
     shutil.rmtree(run.checkpoints_dir)
@@ -233,6 +242,7 @@ def test_an_old_checkpoint_still_loads(server: ForkServer, cut: Cut, tmp_path: P
     assert_equal(run, cut.whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "words"),
     [
