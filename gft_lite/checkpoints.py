@@ -136,7 +136,7 @@ def set_aside(skipped: Sequence[Skipped]) -> None:
         if one.path.exists() or one.path.is_symlink():
             target = one.path.with_name(f"damaged-{one.path.name}")
             if target.exists():
-                target = one.path.with_name(f"damaged-{one.path.name}-{one.path.stat().st_ino}")
+                target = one.path.with_name(f"damaged-{one.path.name}-{one.path.lstat().st_ino}")
             one.path.rename(target)
 
 

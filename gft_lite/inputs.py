@@ -65,15 +65,15 @@ class Source:
             if self.rows_sha256 == now.rows_sha256:
                 return []
             if self.rows != now.rows:
-                return [f"had {self.rows:,} usable rows and has {now.rows or 0:,}"]
-            return ["has other rows"]
-        gone = [f"lacks {name}" for name in self.files if name not in now.files]
+                return [f"it had {self.rows:,} usable rows and has {now.rows or 0:,}"]
+            return ["its rows changed"]
+        gone = [f"{name} is missing" for name in self.files if name not in now.files]
         other = [
-            f"has another {name}"
+            f"{name} changed"
             for name, sha256 in self.files.items()
             if now.files.get(name, sha256) != sha256
         ]
-        new = [f"has a new {name}" for name in now.files if name not in self.files]
+        new = [f"{name} is new" for name in now.files if name not in self.files]
         if self.commit and self.commit == now.commit:  # the cache is filled as files are needed
             gone = new = []
         return [*gone, *other, *new]
@@ -118,7 +118,7 @@ class Inputs:
                 continue  # another place or name for the same content
             settings.append(f"{key} was {_short(before)} and is {_short(after)}")
         return settings + [
-            f"{key} ({now.sources[key].name}) {difference}"
+            f"{key} ({now.sources[key].name}): {difference}"
             for key, found in contents.items()
             for difference in found
         ]
@@ -146,12 +146,12 @@ def sources_of(config: RunConfig, prepared: Prepared) -> dict[str, Source]:
             digest = rows_sha256(examples)
             found[key] = Source(path, files, rows=len(examples), rows_sha256=digest)
     parts = read_spec(config.reward, REWARDS, allow_custom=True)
+    settings = _flat({"reward": config.reward})
     for number, part in enumerate(parts, 1):
         if part.file:
-            listed = isinstance(config.reward, dict) and "parts" in config.reward
-            key = f"reward.parts.{number}.file" if listed else "reward.file"
-            file = Path(part.file)
-            found[key] = Source(part.file, {"code": file_sha256(file)})
+            key = f"reward.parts.{number}.file"
+            key = key if key in settings else "reward.file"
+            found[key] = Source(str(settings[key]), {"its code": file_sha256(Path(part.file))})
     if config.model.adapter:
         folder = Path(config.model.adapter)
         there = [name for name in ADAPTER_FILES if (folder / name).is_file()]

@@ -17,6 +17,7 @@ from gft_lite.inputs import (
     Inputs,
     Source,
     accepted_event,
+    base_source,
     compared,
     read_inputs,
     sources_of,
@@ -27,8 +28,9 @@ from gft_lite.runs import RunDir, State, of_stage
 from gft_lite.types import InputError
 
 Event = dict[str, Any]
-TrainOne = Callable[[RunDir, RunConfig], Iterator[Event]]
-"""(directory, configuration) → events; continues where the directory says it stopped."""
+TrainOne = Callable[[RunDir, RunConfig, Source | None], Iterator[Event]]
+"""(directory, configuration, base if known) → events; continues where the directory says it
+stopped."""
 
 
 def check_stages(config: RunConfig, *, allow_custom_reward: bool) -> dict[str, Source]:
@@ -57,8 +59,10 @@ def run_stages(
 ) -> Iterator[Event]:
     """Train the stages that are not finished, in order; every event as the pipeline tells it."""
     started = time.perf_counter()
-    step = run.status().get("step", 0)
-    inputs, changes = compared(run, read_inputs(run), inputs, step=step, accept=accept_changes)
+    step, recorded = run.status().get("step", 0), read_inputs(run)
+    base = base_source(config.model, recorded.base if recorded else None)
+    inputs = inputs.with_base(base)
+    inputs, changes = compared(run, recorded, inputs, step=step, accept=accept_changes)
     stages, steps = stages_of(config, run.path), total_steps(config)
     run.forget_after(-1)
     write_inputs(run, inputs)
@@ -70,7 +74,7 @@ def run_stages(
         folder = _folder(run, stage)
         if not _finished(folder):
             run.set_status("running", step=before, steps=steps, stage=stage.name)
-            for told in train_one(folder, stage.config):
+            for told in train_one(folder, stage.config, base):
                 event = of_stage(told, number, before)
                 run.set_status("running", step=event["step"], steps=steps, stage=stage.name)
                 yield event

@@ -1,6 +1,7 @@
 """The run directory, which is the truth about a run: everyone else only reads it.
 
 config.yaml         the resolved configuration
+inputs.json         hashes of what the run was made from (gft_lite.inputs)
 events.jsonl        one typed event a line: {"type": "step", "step": 12, ...}
 status.json         state and progress, replaced atomically
 groups/             step-000012.json.gz: every group of the step, texts, rewards, token weights

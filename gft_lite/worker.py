@@ -171,17 +171,21 @@ def _events(
     if isinstance(checked, Prepared):
         return _run(run, config, checked, accept_changes)
 
-    def train_stage(stage: RunDir, its: RunConfig) -> Iterator[Event]:
+    def train_stage(stage: RunDir, its: RunConfig, base: Source | None) -> Iterator[Event]:
         stage.stop_file.unlink(missing_ok=True)  # as in `resume`
         prepared = prepare(its, allow_custom_reward=allow_custom_reward)
-        return guarded(stage, _run(stage, its, prepared, accept_changes))
+        return guarded(stage, _run(stage, its, prepared, accept_changes, base))
 
     inputs = Inputs(config.to_dict(), checked)
     return run_stages(run, config, train_stage, inputs=inputs, accept_changes=accept_changes)
 
 
 def _run(
-    run: RunDir, config: RunConfig, prepared: Prepared, accept_changes: bool
+    run: RunDir,
+    config: RunConfig,
+    prepared: Prepared,
+    accept_changes: bool,
+    known_base: Source | None = None,
 ) -> Iterator[Event]:
     """The whole life of a run; continues from its last checkpoint where it has one."""
     from gft_lite import adapters
@@ -195,7 +199,8 @@ def _run(
         begin = step_of(checkpoint) if checkpoint else 0
         recorded = read_inputs(run)
         inputs = Inputs(config.to_dict(), sources_of(config, prepared))
-        inputs = inputs.with_base(base_source(config.model, recorded.base if recorded else None))
+        known_base = (recorded and recorded.base) or known_base
+        inputs = inputs.with_base(base_source(config.model, known_base))
         inputs, changes = compared(run, recorded, inputs, step=begin, accept=accept_changes)
         with writing(run.path):
             run.remove_leftovers()
