@@ -5,6 +5,7 @@ events.jsonl        one typed event a line: {"type": "step", "step": 12, ...}
 status.json         state and progress, replaced atomically
 groups/             step-000012.json.gz: every group of the step, texts, rewards, token weights
 checkpoints/        step-000050/: adapter, optimizer, state
+best/               step-000040/: the same of the best evaluated step, if the run keeps it
 adapter/            the result
 log.txt             what libraries and tracebacks said
 
