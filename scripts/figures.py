@@ -3,9 +3,9 @@
     python scripts/figures.py                    benchmarks/results → docs/images/*.svg
     python scripts/figures.py --record RUN --step 24 --group 5     first keep what is drawn of RUN
 
-The recorded run is the demo's GFT run, evaluated every ten steps:
+The recorded run is the GFT run of the demo:
 
-    gft-lite demo --set eval.every=10 --out DEMO        RUN is DEMO/gft
+    gft-lite demo --out DEMO        RUN is DEMO/gft
 """
 
 from __future__ import annotations
