@@ -22,7 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "demo_rates.jsonl"
-RATES = (5e-4, 7e-4, 1e-3, 2e-3)
+RATES = (5e-4, 1e-3, 2e-3)
 METHODS: dict[str, list[str]] = {
     "sft": ["method.name=sft"],
     "dft": ["method.name=dft"],

@@ -6,6 +6,7 @@ events.jsonl        one typed event a line: {"type": "step", "step": 12, ...}
 status.json         state and progress, replaced atomically
 groups/             step-000012.json.gz: every group of the step, texts, rewards, token weights
 checkpoints/        step-000050/: adapter, optimizer, record (gft_lite.checkpoints)
+best/               step-000040/: the same of the best evaluated step, if the run keeps it
 adapter/            the result
 log.txt             what libraries and tracebacks said
 run.lock            locked by the process that trains the run, for as long as it does
@@ -37,7 +38,7 @@ import stat
 import time
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path

@@ -34,6 +34,8 @@ def main(path: str) -> int:
         problems.append(f"the base solves only {rows['base']['old_skill_greedy']:.1%} of the old")
     if rows["gft"]["target_greedy"] < 0.45:
         problems.append(f"GFT reaches {rows['gft']['target_greedy']:.1%} of the target")
+    if rows["gft"]["old_skill_greedy"] < 0.75:  # a run that turned into noise keeps less
+        problems.append(f"GFT keeps {rows['gft']['old_skill_greedy']:.1%} of the old skill")
     for problem in problems:
         print(f"demo: {problem}", file=sys.stderr)
     return bool(problems)

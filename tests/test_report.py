@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from importlib.util import module_from_spec, spec_from_file_location
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -629,7 +630,7 @@ def test_warning_of_a_runaway_in_a_run_that_recorded_no_event(tmp_path: Path) ->
         entropy = 0.3 if step <= 20 else 1.5
         run.append({**step_event(step, "gft", rng), "entropy_nats_per_token": entropy})
     said = " ".join(warnings(read_record(run)))
-    assert "Step 25: the entropy of self responses rose from 0.30 to 1.50 nats per token." in said
+    assert "Step 22: the entropy of self responses rose from 0.30 to 0.78 nats per token." in said
 
 
 # --- entropy, and the best step -----------------------------------------------------------------
@@ -672,6 +673,17 @@ def test_sampled_figures_name_their_temperature(tmp_path: Path) -> None:
     demo = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
     (folder / "demo.json").write_text(json.dumps({**demo, "temperature": 0.5}), encoding="utf-8")
     assert "pass@8, T=0.5" in check(write_methods_report(folder)).text
+
+
+def test_the_script_draws_every_figure_of_the_docs() -> None:
+    root = Path(__file__).parents[1]
+    spec = spec_from_file_location("figures", root / "scripts" / "figures.py")
+    assert spec and spec.loader
+    script = module_from_spec(spec)
+    spec.loader.exec_module(script)
+    drawn = script.figures()
+    assert drawn.keys() == {file.stem for file in (root / "docs" / "images").glob("*.svg")}
+    assert all("<svg" in drawing for drawing in drawn.values())
 
 
 # --- numbers and charts -------------------------------------------------------------------------
