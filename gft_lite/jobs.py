@@ -202,8 +202,6 @@ class Jobs:
             yield
 
 
-
-
 def _queue(jobs: list[Job]) -> list[Job]:
     waiting = [job for job in jobs if job.state == "queued"]
     return sorted(waiting, key=lambda job: job.status.get("since", 0.0))
