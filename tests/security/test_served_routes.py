@@ -4,17 +4,15 @@ One app with a password is served in this process, so that its own list of route
 every request is a real one over the socket.
 """
 
-import http.client
 import json
 import re
-import urllib.parse
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from fastapi.routing import iter_route_contexts
 from gradio_client import Client
+from served import Served
 
 from gft_lite.types import ConfigError
 from gft_lite.ui import app as ui
@@ -47,52 +45,6 @@ PUBLIC = {
     "/robots.txt": "tells crawlers what to leave out",
     "/gradio_api/startup-events": "Gradio asks it itself at launch; it starts nothing twice",
 }
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A response, as far as it is looked at."""
-
-    status: int
-    headers: http.client.HTTPMessage
-    text: str
-
-
-class Served:
-    """A served app and its socket."""
-
-    def __init__(self, workspace: Path, **options: object) -> None:
-        self.shell = ui.open_workspace(str(workspace))
-        self.page = ui.serve(self.shell, block=False, **options)  # type: ignore[arg-type]
-        self.port = self.page.server_port
-        self.url = f"http://127.0.0.1:{self.port}/"
-
-    def ask(
-        self, path: str, method: str = "GET", body: str | bytes | None = None, **headers: str
-    ) -> Answer:
-        """One request; header names are given with _ for -."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        connection.putrequest(method, path, skip_host="Host" in headers)
-        data = body.encode() if isinstance(body, str) else body
-        if data is not None and "Content_Length" not in headers:
-            headers["Content_Length"] = str(len(data))
-        for name, value in headers.items():
-            connection.putheader(name.replace("_", "-"), value)
-        connection.endheaders(data)
-        response = connection.getresponse()
-        stream = response.headers.get_content_type() == "text/event-stream"
-        text = "" if stream else response.read().decode("utf-8", "replace")
-        connection.close()
-        return Answer(response.status, response.headers, text)
-
-    def login(self, password: str = PASSWORD, **headers: str) -> Answer:
-        form = urllib.parse.urlencode({"username": USER, "password": password})
-        form_type = "application/x-www-form-urlencoded"
-        return self.ask("/login", "POST", form, Content_Type=form_type, **headers)
-
-    def close(self) -> None:
-        self.shell.jobs.close()
-        self.page.close()
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +90,9 @@ def test_no_route_answers_without_a_login_but_the_login_page_and_its_files(close
 
 def test_with_a_login_the_same_routes_answer(closed: Served) -> None:
     """Else the test above could pass because nothing ever answers."""
-    cookie = "; ".join(c.split(";")[0] for c in closed.login().headers.get_all("Set-Cookie"))
+    cookie = "; ".join(
+        c.split(";")[0] for c in closed.login(USER, PASSWORD).headers.get_all("Set-Cookie")
+    )
     assert TITLE in closed.ask("/config", Cookie=cookie).text
     assert closed.ask("/gradio_api/info", Cookie=cookie).status == 200
     assert Client(closed.url, auth=(USER, PASSWORD), verbose=False).predict(api_name="/runs") == []
@@ -146,7 +100,7 @@ def test_with_a_login_the_same_routes_answer(closed: Served) -> None:
 
 
 def test_cookies_are_not_sent_by_other_sites(closed: Served) -> None:
-    cookies = closed.login().headers.get_all("Set-Cookie")
+    cookies = closed.login(USER, PASSWORD).headers.get_all("Set-Cookie")
     assert len(cookies) == 2
     for cookie in cookies:
         assert cookie.endswith("; SameSite=Lax") and cookie.lower().count("samesite") == 1
@@ -157,13 +111,13 @@ def test_logins_have_to_wait_longer_and_longer(tmp_path: Path) -> None:
     served = Served(tmp_path / "ws", auth=(USER, PASSWORD))
     try:
         for _ in range(FREE_FAILURES):
-            assert served.login("wrong").status == 400
-        refused = served.login()  # the right one has to wait as well
+            assert served.login(USER, "wrong").status == 400
+        refused = served.login(USER, PASSWORD)  # the right one has to wait as well
         assert refused.status == 429 and int(refused.headers["Retry-After"]) >= 1
         assert "Try again in 1 seconds" in refused.text
         # another address, as a proxy on this machine names it
-        assert served.login("wrong", X_Forwarded_For="192.0.2.7").status == 400
-        assert served.login(X_Forwarded_For="192.0.2.8").status == 200
+        assert served.login(USER, "wrong", X_Forwarded_For="192.0.2.7").status == 400
+        assert served.login(USER, PASSWORD, X_Forwarded_For="192.0.2.8").status == 200
     finally:
         served.close()
 
@@ -224,13 +178,26 @@ def test_names_of_a_proxy_and_of_a_share_link(tmp_path: Path) -> None:
     served = Served(tmp_path / "ws", auth=(USER, PASSWORD), allow_hosts=["lab.example"])
     try:
         assert served.ask("/", Host="lab.example").status == 200
-        assert served.login(Host="lab.example", Origin="https://lab.example").status == 200
-        assert served.login(Host="lab.example", Origin="https://lab.example.evil").status == 403
+        assert (
+            served.login(USER, PASSWORD, Host="lab.example", Origin="https://lab.example").status
+            == 200
+        )
+        assert (
+            served.login(
+                USER, PASSWORD, Host="lab.example", Origin="https://lab.example.evil"
+            ).status
+            == 403
+        )
         assert served.ask("/", Host="abc.gradio.live").status == 421
         served.page.share_url = "https://abc.gradio.live"  # as Gradio sets it
         assert served.ask("/", Host="abc.gradio.live").status == 200
         assert served.ask("/", Host="abd.gradio.live").status == 421
-        assert served.login(Host="abc.gradio.live", Origin="https://abc.gradio.live").status == 200
+        assert (
+            served.login(
+                USER, PASSWORD, Host="abc.gradio.live", Origin="https://abc.gradio.live"
+            ).status
+            == 200
+        )
     finally:
         served.close()
     with pytest.raises(
@@ -244,8 +211,10 @@ def test_an_app_on_the_network_answers_to_any_name_but_not_to_other_sites(tmp_pa
     try:
         for host in ("machine.local:7860", "192.0.2.1", "proxy.example"):
             assert served.ask("/", Host=host).status == 200
-            assert served.login(Host=host, Origin=f"http://{host}").status == 200
-            assert served.login(Host=host, Origin="http://evil.example").status == 403
+            assert served.login(USER, PASSWORD, Host=host, Origin=f"http://{host}").status == 200
+            assert (
+                served.login(USER, PASSWORD, Host=host, Origin="http://evil.example").status == 403
+            )
     finally:
         served.close()
 
