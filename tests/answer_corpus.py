@@ -400,14 +400,29 @@ def may_be_equal(one: Reference, other: Reference) -> bool:
     return False
 
 
+HEDGES = (
+    "The answer is X or Y.",
+    "The answer is either Y or X.",
+    "The answer is X and Y.",
+    r"\boxed{X} or \boxed{Y}",
+    r"\boxed{X}, \boxed{Y}",
+    r"\boxed{X or Y}",
+    r"\boxed{X, Y}",
+    "#### X, or maybe Y",
+    "Is it X? No: the answer is Y.",
+)
+
+
 def near_misses(rng: random.Random, reference: Reference) -> list[str]:
-    """The reference with one digit of each of its numbers changed."""
+    """The reference with a digit of each of its numbers changed, and with its first digit lost."""
     texts = []
     for run in re.finditer("[0-9]+", reference.text):
+        before, after = reference.text[: run.start()], reference.text[run.end() :]
         place = rng.randrange(len(run[0]))
         digit = str(int(run[0][place]) % 9 + 1)
-        number = run[0][:place] + digit + run[0][place + 1 :]
-        texts.append(reference.text[: run.start()] + number + reference.text[run.end() :])
+        texts.append(before + run[0][:place] + digit + run[0][place + 1 :] + after)
+        if len(run[0]) > 1 and run[0][0] != "0":
+            texts.append(before + run[0][1:] + after)
     return [text for text in texts if text != reference.text]
 
 

@@ -1,7 +1,7 @@
 """Properties of the `math` reward on a seeded corpus: see `answer_corpus`.
 
-A reference given verbatim earns 1 in every wrapper; another reference, or the reference with one
-digit changed, earns 0; no text makes the reward crash or hang.
+A reference given verbatim earns 1 in every wrapper; another reference, the reference with a digit
+changed or lost, and two candidates at once earn 0; no text makes the reward crash or hang.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from fractions import Fraction
 import pyarrow.parquet as pq
 import pytest
 from answer_corpus import (
+    HEDGES,
     MAKERS,
     WRAPPERS,
     corpus,
@@ -83,6 +84,22 @@ def changed_digits(seed: int, size: int) -> list[tuple[str, str]]:
     ]
 
 
+def hedged(seed: int, size: int) -> list[tuple[str, str]]:
+    """Two candidates at once, of which one is the reference."""
+    rng = random.Random(seed)
+    references = corpus(seed, size)
+    pairs = [(hedge, one, rng.choice(references)) for one in references for hedge in HEDGES]
+    return [
+        (hedge.replace("X", one.text).replace("Y", other.text), one.text)
+        for hedge, one, other in pairs
+        if not may_be_equal(one, other)
+    ]
+
+
+def test_two_candidates_earn_0(math):
+    assert failures(math, hedged(seed=12, size=len(MAKERS)), 0) == []
+
+
 def test_another_reference_earns_0(math):
     assert failures(math, unequal_pairs(seed=3, size=2 * len(MAKERS), others=1), 0) == []
 
@@ -95,7 +112,8 @@ def test_a_reference_with_a_changed_digit_earns_0(math):
 def test_other_and_changed_references_earn_0_at_length(math):
     items = unequal_pairs(seed=5, size=20 * len(MAKERS), others=4)
     items += changed_digits(seed=6, size=20 * len(MAKERS))
-    assert len(items) > 5000
+    items += hedged(seed=13, size=10 * len(MAKERS))
+    assert len(items) > 10_000
     assert failures(math, items, 0) == []
 
 

@@ -33,7 +33,7 @@ _SENTENCE_END = re.compile(
     r"|(?<=\b[ap]\.m)\.(?=\s+[A-Z]|\s*$)|!(?=\s|$)|\n"
 )
 # "E. 59" is an option with its content, "E. Because" starts a sentence.
-_OPTION = re.compile(r"[*_ ]*[A-J]\. +[^A-Z\s]")
+_OPTION = re.compile(r"[*_ ]*(?:either |option |choice )?[A-J]\.")
 _HEADING = re.compile(r"[*_ ]*[^\W\d_]{3,}")
 _GAP_MARKUP = re.compile(r"\\q?quad|\\text(?:bf)?|\\[,;: \\()\[\]]|[${}&*]")
 _SEPARATOR = re.compile(r"[,;]|(?<![A-Za-z])(?:and|or)(?![A-Za-z])")
@@ -183,12 +183,18 @@ def _sentence(text: str, *, exclaims: bool = True) -> str | None:
         environment = text[len("\\begin{") :].partition("}")[0]
         inside.append((0, text.find(f"\\end{{{environment}}}")))
     for end in _SENTENCE_END.finditer(text):
-        if (end[0] == "!" and not exclaims) or _OPTION.match(text[: end.end() + 4]):
+        if (end[0] == "!" and not exclaims) or _is_option(text, end):
             continue
         if not any(start <= end.start() < stop for start, stop in inside):
             text = text[: end.start()]
             break
     return _undecorated(text) or None
+
+
+def _is_option(text: str, end: re.Match[str]) -> bool:
+    after = text[end.end() :].lstrip(" ")[:1]
+    is_letter = _OPTION.fullmatch(text, 0, end.end()) is not None
+    return is_letter and after != "" and not after.isupper()
 
 
 def _undecorated(text: str) -> str:

@@ -21,6 +21,11 @@ _CLAUSE = re.compile(
     r",?\s+(?:because|since|as|so|which|where|when|while|if|but|that|after|for|in|on|at|with|of)\b"
     r"|,(?=\s+(?:I|we|he|she|it|they|the|this|so)\b)|\s[({](?=[a-z]{2,} )"
 )
+# "5, Monday" is a list; "5, I think" and "5 and 6, respectively" are answers with an afterthought.
+_AFTERTHOUGHT = re.compile(
+    r"(?:because|since|as|so|which|where|when|while|if|but|that|after|for|in|on|at|with|of|not|"
+    r"I|we|he|she|it|they|the|this|these|both|all|each|leaving|making|giving|respectively|obviously|clearly|exactly)\b"
+)
 _DENIAL = re.compile(r"\b(?:not|never|none|neither|cannot|less|more|least|most)\b|n't\b", re.I)
 _NUMBERS = re.compile(rf"(?<![A-Za-z0-9_.])[-+]?[{CURRENCY}]?{NUMBER}(?:/{NUMBER})?%?")
 _LEADING = re.compile(rf"{_NUMBERS.pattern}\s(?!(?:{'|'.join(MATHEMATICAL)})\b)[^\W\d_]{{2,}}")
@@ -32,9 +37,11 @@ def readings(text: str) -> Iterator[Value]:
     yield whole
     if not has_words(whole):
         return
-    if isinstance(whole, Group) and not whole.opening:
+    listed = isinstance(whole, Group) and any(not has_words(item) for item in whole.items)
+    if isinstance(whole, Group) and not has_words(whole.items[0]):
         run = tuple(itertools.takewhile(lambda item: not has_words(item), whole.items))
-        if run:
+        _, last, after = whole.text.rpartition(run[-1].text)
+        if last and _AFTERTHOUGHT.match(after.lstrip(" ,;")):
             yield run[0] if len(run) == 1 else Group(whole.text + " …", run)
     clause = _CLAUSE.search(whole.text)
     if clause is not None and clause.start() > 0:
@@ -42,7 +49,7 @@ def readings(text: str) -> Iterator[Value]:
     before, _, predicate = text.rpartition(" is ")
     if before:
         yield read_answer(predicate)
-    if _DENIAL.search(whole.text):
+    if listed or _DENIAL.search(whole.text):
         return
     spans = formulas(text)
     if len(spans) == 1:
