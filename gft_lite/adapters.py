@@ -8,7 +8,6 @@ through, its final metrics, and the hash of the weights it speaks of. `models.ch
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -18,11 +17,12 @@ from typing import Any
 from gft_lite import __version__
 from gft_lite.assets import resolve
 from gft_lite.config import ModelConfig, RunConfig
+from gft_lite.files import file_sha256, new_folder, write_atomic
 from gft_lite.models import Policy
 from gft_lite.models.check import check_weights, read_record
-from gft_lite.models.identity import RECORD, WEIGHTS, file_sha256, identity_of, template_sha256
+from gft_lite.models.identity import RECORD, WEIGHTS, identity_of, template_sha256
 from gft_lite.models.load import source_of
-from gft_lite.runs import RunDir, write_atomic
+from gft_lite.runs import RunDir
 from gft_lite.types import ModelError
 
 Record = dict[str, Any]
@@ -86,8 +86,18 @@ def model_of(path: Path) -> ModelConfig:
     return ModelConfig(name=name)
 
 
-def record_of(config: RunConfig, tokenizer: Any, *, steps: int, examples: int) -> Record:
-    """What is known of a run's adapter before it is measured; `save` adds the weights' hash."""
+def record_of(
+    config: RunConfig,
+    tokenizer: Any,
+    *,
+    steps: int,
+    examples: int,
+    inputs: Mapping[str, Any] | None = None,
+) -> Record:
+    """What is known of a run's adapter before it is measured; `save` adds the weights' hash.
+
+    `inputs` are hashes of what the run was made from (`gft_lite.inputs`).
+    """
     model = config.model
     stages: list[dict[str, Any]] = []
     if model.adapter:
@@ -106,6 +116,7 @@ def record_of(config: RunConfig, tokenizer: Any, *, steps: int, examples: int) -
             "data_sha256": data_sha256,
             "reference": model.reference,
             "started_from": _weights_of(model.adapter),
+            "inputs": dict(inputs or {}),
         }
     )
     return {
@@ -142,13 +153,9 @@ def bare_record(model: ModelConfig, tokenizer: Any, stages: Sequence[Mapping[str
 
 def save(policy: Policy, folder: Path, record: Record) -> None:
     """Write adapter and record aside and rename them: a folder holds both or neither."""
-    aside = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    policy.save_adapter(aside)
-    write_record(aside, record)
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+    with new_folder(folder) as aside:
+        policy.save_adapter(aside)
+        write_record(aside, record)
 
 
 def write_record(folder: Path, record: Record) -> None:

@@ -7,7 +7,6 @@ Parts are adapters, runs or checkpoints; all must be plain LoRA on the same base
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,10 @@ from typing import Any
 from gft_lite.adapters import adapter_folder, bare_record, write_record
 from gft_lite.config import ModelConfig
 from gft_lite.evaluation import evaluate
+from gft_lite.files import file_sha256, new_folder
 from gft_lite.models import Policy, load_policy
 from gft_lite.models.check import check_adapter, check_template
-from gft_lite.models.identity import WEIGHTS, file_sha256
+from gft_lite.models.identity import WEIGHTS
 from gft_lite.models.load import source_of
 from gft_lite.models.named import (
     Mixing,
@@ -168,17 +168,15 @@ def _load(model: ModelConfig, parts: Sequence[Part], out: Path) -> tuple[Any, li
 def _write(
     policy: Any, model: ModelConfig, parts: Sequence[Part], out: Path, settings: dict[str, Any]
 ) -> None:
-    aside = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    save_named(policy, SOUP, aside, model.name)
-    listed = [
-        {
-            "adapter": part.path.name,
-            "weight": part.weight,
-            "sha256": file_sha256(adapter_folder(part.path) / WEIGHTS),
-        }
-        for part in parts
-    ]
-    stage = {"method": "mix", **settings, "parts": listed}
-    write_record(aside, bare_record(model, policy.tokenizer, [stage]))
-    aside.rename(out)
+    with new_folder(out) as aside:
+        save_named(policy, SOUP, aside, model.name)
+        listed = [
+            {
+                "adapter": part.path.name,
+                "weight": part.weight,
+                "sha256": file_sha256(adapter_folder(part.path) / WEIGHTS),
+            }
+            for part in parts
+        ]
+        stage = {"method": "mix", **settings, "parts": listed}
+        write_record(aside, bare_record(model, policy.tokenizer, [stage]))

@@ -9,44 +9,72 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from gft_lite.config import RunConfig, Stage, stages_of, total_steps
+from gft_lite.files import new_folder
+from gft_lite.inputs import (
+    Inputs,
+    Source,
+    accepted_event,
+    base_source,
+    compared,
+    read_inputs,
+    sources_of,
+    write_inputs,
+)
 from gft_lite.prepare import prepare
 from gft_lite.runs import RunDir, State, of_stage
 from gft_lite.types import InputError
 
 Event = dict[str, Any]
-TrainOne = Callable[[RunDir, RunConfig], Iterator[Event]]
-"""(directory, configuration) → events; continues where the directory says it stopped."""
+TrainOne = Callable[[RunDir, RunConfig, Source | None], Iterator[Event]]
+"""(directory, configuration, base if known) → events; continues where the directory says it
+stopped."""
 
 
-def check_stages(config: RunConfig, *, allow_custom_reward: bool) -> None:
-    """Refuse a stage that could not start, before the first one does.
+def check_stages(config: RunConfig, *, allow_custom_reward: bool) -> dict[str, Source]:
+    """Refuse a stage that could not start, before the first one does; returns what the stages are
+    made from.
 
     Raises:
         InputError: as `prepare`, naming the stage.
     """
+    sources: dict[str, Source] = {}
     for number, stage in enumerate(stages_of(config), 1):
         try:
-            prepare(stage.config, allow_custom_reward=allow_custom_reward).scorer.close()
+            prepared = prepare(stage.config, allow_custom_reward=allow_custom_reward)
         except InputError as error:
             raise type(error)(f"stages.{number} ({stage.config.method.name}): {error}") from None
+        with prepared.scorer:
+            own = sources_of(stage.config, prepared)
+        if number > 1:
+            del own["model.adapter"]  # that of the stage before, which the stage records
+        sources |= {f"stages.{number}.{key}": source for key, source in own.items()}
+    return sources
 
 
-def run_stages(run: RunDir, config: RunConfig, train_one: TrainOne) -> Iterator[Event]:
+def run_stages(
+    run: RunDir, config: RunConfig, train_one: TrainOne, *, inputs: Inputs, accept_changes: bool
+) -> Iterator[Event]:
     """Train the stages that are not finished, in order; every event as the pipeline tells it."""
     started = time.perf_counter()
+    step, recorded = run.status().get("step", 0), read_inputs(run)
+    base = base_source(config.model, recorded.base if recorded else None)
+    inputs = inputs.with_base(base)
+    inputs, changes = compared(run, recorded, inputs, step=step, accept=accept_changes)
     stages, steps = stages_of(config, run.path), total_steps(config)
     run.forget_after(-1)
+    write_inputs(run, inputs)
+    if changes:
+        yield accepted_event(run, changes, step=0)
     before, stopped = 0, False
     metrics: dict[str, Any] = {}
     for number, stage in enumerate(stages, 1):
         folder = _folder(run, stage)
-        if folder.status()["state"] != "finished":
+        if not _finished(folder):
             run.set_status("running", step=before, steps=steps, stage=stage.name)
-            for told in train_one(folder, stage.config):
+            for told in train_one(folder, stage.config, base):
                 event = of_stage(told, number, before)
                 run.set_status("running", step=event["step"], steps=steps, stage=stage.name)
                 yield event
@@ -58,11 +86,11 @@ def run_stages(run: RunDir, config: RunConfig, train_one: TrainOne) -> Iterator[
             break
         metrics = next(folder.events("finished"))["metrics"]
     if not stopped:
-        _copy(folder.adapter_dir, run.adapter_dir)
+        with new_folder(run.adapter_dir) as aside:  # its record lists all the stages
+            shutil.copytree(folder.adapter_dir, aside, dirs_exist_ok=True)
     run.stop_file.unlink(missing_ok=True)
     state: State = "stopped" if stopped else "finished"
     seconds = time.perf_counter() - started
-    run.set_status(state, step=before, steps=steps, stage=stage.name)
     last: Event = {
         "type": "finished",
         "state": state,
@@ -71,6 +99,7 @@ def run_stages(run: RunDir, config: RunConfig, train_one: TrainOne) -> Iterator[
         "metrics": {} if stopped else metrics,
     }
     run.append(last)
+    run.set_status(state, step=before, steps=steps, stage=stage.name)
     yield last
 
 
@@ -81,10 +110,8 @@ def _folder(run: RunDir, stage: Stage) -> RunDir:
     return RunDir.create(folder.path, stage.config.to_yaml())
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Whole or not at all; its record lists all the stages."""
-    aside = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    shutil.copytree(source, aside)
-    shutil.rmtree(target, ignore_errors=True)
-    aside.rename(target)
+def _finished(stage: RunDir) -> bool:
+    """Whether a stage is whole; one whose end was not written down is continued, at its last
+    step."""
+    ended = stage.status()["state"] == "finished"
+    return ended and stage.adapter_dir.is_dir() and any(stage.events("finished"))

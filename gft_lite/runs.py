@@ -1,10 +1,11 @@
 """The run directory, which is the truth about a run: everyone else only reads it.
 
 config.yaml         the resolved configuration
+inputs.json         hashes of what the run was made from (gft_lite.inputs)
 events.jsonl        one typed event a line: {"type": "step", "step": 12, ...}
 status.json         state and progress, replaced atomically
 groups/             step-000012.json.gz: every group of the step, texts, rewards, token weights
-checkpoints/        step-000050/: adapter, optimizer, state
+checkpoints/        step-000050/: adapter, optimizer, record (gft_lite.checkpoints)
 adapter/            the result
 log.txt             what libraries and tracebacks said
 run.lock            locked by the process that trains the run, for as long as it does
@@ -31,6 +32,7 @@ import json
 import math
 import os
 import re
+import shutil
 import stat
 import time
 import zlib
@@ -44,6 +46,7 @@ from typing import Any, Literal, Required, TypedDict, get_args
 from filelock import FileLock, Timeout
 
 from gft_lite.config import RunConfig, load_config
+from gft_lite.files import new_file, write_atomic
 from gft_lite.resources import shortage
 from gft_lite.types import ConfigError, RunError
 
@@ -54,6 +57,7 @@ LOCK_SECONDS = 1.0  # a look at the lock takes it for microseconds: wait that ou
 LARGEST_STATUS = LARGEST_CONFIG = 2**22
 SECTIONS = ("model", "data", "group", "method", "train")  # every resolved configuration has them
 UNREADABLE = (OSError, ValueError, RecursionError, EOFError, zlib.error)
+CHECKPOINT = re.compile(r"step-\d+")
 TO_WRITE = "make it writable (permissions, room on the disk), or copy it and resume the copy"
 
 
@@ -103,9 +107,12 @@ class RunDir:
             RunError: something is there already, which is not overwritten, or no file can be made.
         """
         run = cls(path)
+        unfinished = run.path / "config.yaml.tmp"  # of a process that was killed right here
+        if run.path.is_dir() and list(run.path.iterdir()) == [unfinished]:
+            unfinished.unlink()
         claim_empty(run.path)
         with writing(run.path, "choose another --out"):
-            run.config_file.write_text(config_yaml, encoding="utf-8")
+            write_atomic(run.config_file, config_yaml)
             run.set_status("created")
         return run
 
@@ -229,9 +236,12 @@ class RunDir:
             return _reason(error)
 
     def forget_after(self, step: int) -> None:
-        """Drop events and stored groups of later steps: a resumed run writes them again."""
+        """Drop events and stored groups of later steps, and those of the run's end: a resumed run
+        writes them again."""
         kept = [
-            e for e in self._own_events() if e.get("step", 0) <= step and e["type"] != "finished"
+            e
+            for e in self._own_events()
+            if e.get("step", 0) <= step and e["type"] != "finished" and not e.get("final")
         ]
         text = "".join(json.dumps(e, ensure_ascii=False) + "\n" for e in kept)
         write_atomic(self.events_file, text)
@@ -355,11 +365,11 @@ class RunDir:
     def write_groups(self, step: int, groups: list[dict[str, Any]]) -> None:
         """Store the groups of one step."""
         self.groups_dir.mkdir(exist_ok=True)
-        target = self.groups_dir / f"step-{step:06d}.json.gz"
-        aside = target.with_suffix(".tmp")
-        with _aside(aside), gzip.open(aside, "wt", encoding="utf-8", compresslevel=3) as file:
+        with (
+            new_file(self.groups_dir / f"step-{step:06d}.json.gz") as aside,
+            gzip.open(aside, "wt", encoding="utf-8", compresslevel=3) as file,
+        ):
             json.dump(groups, file, ensure_ascii=False)
-        aside.replace(target)
 
     def read_groups(self, step: int) -> list[dict[str, Any]]:
         """The groups of one step.
@@ -400,12 +410,18 @@ class RunDir:
         return sorted(step_of(file) for file in files if re.fullmatch(r"step-\d+", file.name[:-8]))
 
     def checkpoints(self) -> list[Path]:
-        """Complete checkpoints, oldest first."""
-        return sorted(
-            folder
-            for folder in self.checkpoints_dir.glob("step-[0-9]*")
-            if (folder / "state.json").is_file()
-        )
+        """All checkpoints by their names, oldest first; `checkpoints.fault_of` checks one."""
+        named = [p for p in self.checkpoints_dir.glob("step-*") if CHECKPOINT.fullmatch(p.name)]
+        return sorted(named, key=step_of)
+
+    def remove_leftovers(self) -> None:
+        """Remove what a killed process was writing or removing; not while another one writes."""
+        for pattern in (".*.tmp", ".*.old", "groups/*.tmp", "checkpoints/.*"):
+            for path in self.path.glob(pattern):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
 
 def stage_number(path: Path) -> int:
@@ -511,25 +527,6 @@ def step_of(path: Path) -> int:
     return int(path.name.removeprefix("step-").split(".")[0])
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write aside, then rename: a reader sees the old file or the new one, never half of one."""
-    aside = path.with_name(path.name + ".tmp")
-    with _aside(aside):
-        aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
-
-
-@contextmanager
-def _aside(file: Path) -> Iterator[None]:
-    """Write a file; what was written before an error does not stay: the disk may be full."""
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):
-            file.unlink()
-        raise
-
-
 @contextmanager
 def writing(folder: Path, todo: str = TO_WRITE) -> Iterator[None]:
     """Write into a run directory; where the system forbids that, RunError says what `todo`."""
@@ -555,8 +552,10 @@ def claim_empty(path: Path) -> None:
             )
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = shortage(error) or f"{error.strerror}; choose another --out"
-        raise RunError(f"{path}: the output folder cannot be made ({reason})") from None
+        reason = f": {short}" if (short := shortage(error)) else f" ({error.strerror})"
+        raise RunError(
+            f"{path}: the output folder cannot be made{reason}; choose another --out"
+        ) from None
 
 
 def _taken(path: Path) -> tuple[str, str]:

@@ -23,6 +23,13 @@ from rich.text import Text
 WIDEST_TABLE = 200
 SHOWN_ROWS = 10  # of those that are dropped
 TOLD_EVERY_SECONDS = 5.0
+MESSAGES = (  # types of events that are shown as their message
+    "out_of_memory",
+    "checkpoint_skipped",
+    "inputs_accepted",
+    "inputs_unknown",
+    "environment_changed",
+)
 
 # Controls but newline and tab, halves of surrogate pairs, and what reverses the order of the text
 # that follows: other characters, joiners of emoji among them, are text.
@@ -91,7 +98,7 @@ def training_progress(label: str, steps: int) -> Iterator[Callable[[Mapping[str,
         task = progress.add_task(label, total=steps, figures="")
 
         def show(event: Mapping[str, Any]) -> None:
-            _note_memory(event)
+            _note_message(event)
             if event["type"] == "step":
                 progress.update(task, completed=event["step"], figures=step_line(event))
 
@@ -150,13 +157,13 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
-def _note_memory(event: Mapping[str, Any]) -> None:
-    if event["type"] == "out_of_memory":
+def _note_message(event: Mapping[str, Any]) -> None:
+    if event["type"] in MESSAGES:
         note(str(event["message"]))
 
 
 def _plain_progress(label: str, steps: int, event: Mapping[str, Any]) -> None:
-    _note_memory(event)
+    _note_message(event)
     every = max(1, steps // 10)
     if event["type"] == "step" and (event["step"] % every == 0 or event["step"] == steps):
         note(f"{label}: step {event['step']}/{steps} · {step_line(event)}")

@@ -11,7 +11,6 @@ KL term). So neither the micro-batch size nor that shortcut changes the gradient
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,9 +20,10 @@ import torch
 from accelerate import Accelerator
 
 from gft_lite.batching import TokenSequence
-from gft_lite.checkpoints import load_checkpoint, save_checkpoint, sizes_of
+from gft_lite.checkpoints import Progress, load_checkpoint, write_checkpoint
 from gft_lite.config import RunConfig
 from gft_lite.dry_step import dry_step, wanted
+from gft_lite.files import new_folder, remove_folder, sync
 from gft_lite.fitting import Fitting, held_gib
 from gft_lite.gradient import add_gradient
 from gft_lite.methods import METHODS
@@ -78,6 +78,8 @@ class Trainer:
         )
         self.step = 0
         self._bad_steps = 0
+        self._checkpoint_due = False
+        self._lacks_eval = False  # the run ended between a checkpoint and its step's evaluation
         self._pending: list[StepData] = []
         self._peak_gib = 0.0
         self._trained_tokens = 0
@@ -89,26 +91,38 @@ class Trainer:
 
     def steps(self) -> Iterator[Event]:
         """Train to the last step, yielding every event after it is in the run directory."""
-        train, every = self.config.train, self.config.eval.every
+        train = self.config.train
         if wanted(train.dry_step, self.policy.device):
             dry = dry_step(self.config, self.policy, self.rollout.examples, self._gradient)
             self.optimizer.zero_grad()
             yield from self._say({"step": self.step, **dry, **self.fitting.sizes()})
+        if self._lacks_eval:
+            yield self._evaluated()
         while not self._done():
             if self.run.stop_file.exists():
                 yield from self._stop()
                 return
             yield from self._say(self._one_step())
-            due = train.checkpoint_every and self.step % train.checkpoint_every == 0
-            if (due and not self._pending) or self._done():
+            if train.checkpoint_every and self.step % train.checkpoint_every == 0:
+                self._checkpoint_due = True  # waits for the end of the rollout
+            if (self._checkpoint_due and not self._pending) or self._done():
                 yield self._checkpoint()
-            if self.evaluator and every and self.step % every == 0 and not self._done():
-                yield self._emit({"type": "eval", "step": self.step, **self.evaluator()})
+            if self._eval_due():
+                yield self._evaluated()
 
     def _done(self) -> bool:
         budget = self.config.train.max_tokens
         spent = budget is not None and self._trained_tokens >= budget
         return spent or self.step >= self.config.train.steps
+
+    def _eval_due(self) -> bool:
+        every = self.config.eval.every
+        due = self.evaluator and every and self.step % every == 0 and not self._done()
+        return bool(due)
+
+    def _evaluated(self) -> Event:
+        assert self.evaluator
+        return self._emit({"type": "eval", "step": self.step, **self.evaluator()})
 
     def _one_step(self) -> Event:
         started = time.perf_counter()
@@ -235,11 +249,18 @@ class Trainer:
 
     def _checkpoint(self) -> Event:
         folder = self.run.checkpoints_dir / f"step-{self.step:06d}"
-        sizes = self.fitting.sizes()
-        save_checkpoint(folder, self.policy, self.optimizer, self.accelerator, self.step, sizes)
+        progress = Progress(
+            self.step, self.fitting.sizes(), self._trained_tokens, bad_steps=self._bad_steps
+        )
+        with new_folder(folder) as aside:
+            write_checkpoint(aside, self.policy, self.optimizer, self.accelerator, progress)
+            # before the rename: a checkpoint without its events would miss them when resumed
+            event = self._emit({"type": "checkpoint", "step": self.step, "path": folder.name})
+            sync(self.run.events_file)
         for old in self.run.checkpoints()[: -self.config.train.keep_checkpoints]:
-            shutil.rmtree(old)
-        return self._emit({"type": "checkpoint", "step": self.step, "path": folder.name})
+            remove_folder(old)
+        self._checkpoint_due = False
+        return event
 
     def _stop(self) -> Iterator[Event]:
         """End early at the user's wish; pending groups are drawn again by the resumed run."""
@@ -250,9 +271,14 @@ class Trainer:
 
     def restore(self, folder: Path) -> None:
         """Continue from a checkpoint."""
-        self.step = load_checkpoint(folder, self.policy, self.optimizer, self.accelerator)
-        self._trained_tokens = sum(int(e["trained_tokens"]) for e in self.run.events("step"))
-        self.fitting.restore(sizes_of(folder))
+        progress = load_checkpoint(folder, self.policy, self.optimizer, self.accelerator)
+        self.step, self._bad_steps = progress.step, progress.bad_steps
+        self._trained_tokens = progress.trained_tokens or sum(
+            int(e["trained_tokens"]) for e in self.run.events("step")
+        )
+        self.fitting.restore(progress.sizes)
+        measured = any(e["step"] == self.step for e in self.run.events("eval"))
+        self._lacks_eval = self._eval_due() and not measured
 
     def _peak_memory(self) -> float:
         self._peak_gib = max(self._peak_gib, held_gib(self.policy.device))

@@ -13,14 +13,25 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from gft_lite import terminal
+from gft_lite import __version__, terminal
 from gft_lite.config import RunConfig
 from gft_lite.guard import fail, guarded, move_to, stop_on_signal
+from gft_lite.inputs import (
+    Inputs,
+    Source,
+    accepted_event,
+    base_source,
+    compared,
+    read_inputs,
+    sources_of,
+    write_inputs,
+)
 from gft_lite.limits import within_limits
 from gft_lite.measure import measure
 from gft_lite.memory import forecast, shape_of
@@ -31,6 +42,7 @@ from gft_lite.types import InputError, ModelError, RunError
 
 Event = dict[str, Any]
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "unsloth")
+ENVIRONMENT = ("gft_lite", "python", "device", "dtype", "backend")
 LISTED_ROWS = 1000  # of the rows dropped, in the event "started"
 
 
@@ -83,18 +95,22 @@ def resume(
     *,
     on_event: Callable[[Event], None] | None = None,
     allow_custom_reward: bool = True,
+    accept_changes: bool = False,
     queued: bool = False,
 ) -> RunResult:
-    """Continue a stopped or killed run from its last checkpoint, to the same numbers.
+    """Continue a stopped or killed run from its last intact checkpoint, to the same numbers.
 
     Args:
         path: the run directory.
         on_event: called with every event.
         allow_custom_reward: whether `reward.file` may name a Python file to run.
+        accept_changes: go on although data, reward, model or configuration changed since the run
+            started; the changes are recorded.
         queued: continue only if the run still waits in a queue.
 
     Raises:
-        RunError: no run there, one that is still running, finished, or cannot be written.
+        RunError: no run there, one that is still running, finished, or cannot be written; inputs
+            that changed; no checkpoint that can be used.
     """
     run = RunDir.open(path)
     with run.lock():
@@ -107,62 +123,87 @@ def resume(
             move_to(run, "starting")
         try:
             config = run.config()
-            prepared = _checked(config, allow_custom_reward)
+            checked = _checked(config, allow_custom_reward)
         except Exception as error:
             fail(run, error)
             raise
-        return _finish(run, _events(run, config, prepared, allow_custom_reward), on_event)
+        events = _events(run, config, checked, allow_custom_reward, accept_changes)
+        return _finish(run, events, on_event)
 
 
 def _create(
     config: RunConfig, out: str | os.PathLike[str], allow_custom_reward: bool
 ) -> tuple[RunDir, Iterator[Event]]:
     """A new run directory, and the events that training will be; input is checked first."""
-    prepared = _checked(config, allow_custom_reward)
+    checked = _checked(config, allow_custom_reward)
     from gft_lite.models.load import check_model  # torch: what needs none is refused before
 
     try:
         check_model(config.model)
         run = RunDir.create(out, config.to_yaml())
     except BaseException:
-        if prepared:
-            prepared.scorer.close()
+        if isinstance(checked, Prepared):
+            checked.scorer.close()
         raise
-    return run, _events(run, config, prepared, allow_custom_reward)
+    return run, _events(run, config, checked, allow_custom_reward)
 
 
-def _checked(config: RunConfig, allow_custom_reward: bool) -> Prepared | None:
-    """Checked inputs; None for a pipeline, whose stages are prepared again in their turn."""
+def _checked(config: RunConfig, allow_custom_reward: bool) -> Prepared | dict[str, Source]:
+    """Checked inputs; the sources of a pipeline, whose stages are prepared again in their turn."""
     if config.stages:
-        check_stages(config, allow_custom_reward=allow_custom_reward)
-        return None
+        return check_stages(config, allow_custom_reward=allow_custom_reward)
     return prepare(config, allow_custom_reward=allow_custom_reward)
 
 
 def _events(
-    run: RunDir, config: RunConfig, prepared: Prepared | None, allow_custom_reward: bool
+    run: RunDir,
+    config: RunConfig,
+    checked: Prepared | dict[str, Source],
+    allow_custom_reward: bool,
+    accept_changes: bool = False,
 ) -> Iterator[Event]:
-    def train_stage(stage: RunDir, its: RunConfig) -> Iterator[Event]:
+    if isinstance(checked, Prepared):
+        return _run(run, config, checked, accept_changes)
+
+    def train_stage(stage: RunDir, its: RunConfig, base: Source | None) -> Iterator[Event]:
         stage.stop_file.unlink(missing_ok=True)  # as in `resume`
-        return guarded(
-            stage, _run(stage, its, prepare(its, allow_custom_reward=allow_custom_reward))
-        )
+        prepared = prepare(its, allow_custom_reward=allow_custom_reward)
+        return guarded(stage, _run(stage, its, prepared, accept_changes, base))
 
-    return _run(run, config, prepared) if prepared else run_stages(run, config, train_stage)
+    inputs = Inputs(config.to_dict(), checked)
+    return run_stages(run, config, train_stage, inputs=inputs, accept_changes=accept_changes)
 
 
-def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
+def _run(
+    run: RunDir,
+    config: RunConfig,
+    prepared: Prepared,
+    accept_changes: bool,
+    known_base: Source | None = None,
+) -> Iterator[Event]:
     """The whole life of a run; continues from its last checkpoint where it has one."""
     from gft_lite import adapters
+    from gft_lite.checkpoints import newest_intact, set_aside
     from gft_lite.fitting import check_card
     from gft_lite.models import load_policy
 
     started = time.perf_counter()
-    checkpoints = run.checkpoints()
-    begin = step_of(checkpoints[-1]) if checkpoints else 0
-    run.forget_after(begin if checkpoints else -1)
-    run.set_status("running", step=begin, steps=config.train.steps)
-    with prepared.scorer as scorer, stop_on_signal(run):
+    with prepared.scorer as scorer, ExitStack() as signals:
+        checkpoint, skipped = newest_intact(run)
+        begin = step_of(checkpoint) if checkpoint else 0
+        recorded = read_inputs(run)
+        inputs = Inputs(config.to_dict(), sources_of(config, prepared))
+        known_base = (recorded and recorded.base) or known_base
+        inputs = inputs.with_base(base_source(config.model, known_base))
+        inputs, changes = compared(run, recorded, inputs, step=begin, accept=accept_changes)
+        with writing(run.path):
+            run.remove_leftovers()
+            set_aside(skipped)
+            run.forget_after(begin if checkpoint else -1)
+            signals.enter_context(stop_on_signal(run))
+            run.set_status("running", step=begin, steps=config.train.steps)
+        for one in skipped:
+            yield _emit(run, _skipped(one.path.name, one.message, begin))
         check_card(config)
         policy = load_policy(
             config.model,
@@ -171,7 +212,17 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
             max_length=config.data.max_prompt_tokens + config.group.max_new_tokens,
         )
         prepared = within_limits(config, prepared, policy)
-        yield _emit(run, _started(config, prepared, policy, resumed=bool(checkpoints)))
+        if inputs.base is None:  # it had to be downloaded first
+            inputs = inputs.with_base(base_source(config.model))
+            inputs, changes = compared(run, recorded, inputs, step=begin, accept=accept_changes)
+        write_inputs(run, inputs)
+        if changes:
+            yield accepted_event(run, changes, begin)
+        began = _started(config, prepared, policy, resumed=checkpoint is not None)
+        if checkpoint:
+            for notice in [*_notices(run, recorded, began, begin)]:
+                yield _emit(run, notice)
+        yield _emit(run, began)
 
         from gft_lite.trainer import Trainer
 
@@ -181,8 +232,8 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
         evaluator = evaluate_quickly if prepared.eval_examples else None
         reward = scorer if config.method.rewarded else None
         trainer = Trainer(config, policy, prepared.examples, reward, run, evaluator)
-        if checkpoints:
-            trainer.restore(checkpoints[-1])
+        if checkpoint:
+            trainer.restore(checkpoint)
         elif evaluator and config.eval.every:
             yield _emit(run, {"type": "eval", "step": 0, **evaluator()})
         stopped = False
@@ -191,7 +242,11 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
             yield event
         if trainer.step and trainer.accelerator.is_main_process:
             record = adapters.record_of(
-                config, policy.tokenizer, steps=trainer.step, examples=len(prepared.examples)
+                config,
+                policy.tokenizer,
+                steps=trainer.step,
+                examples=len(prepared.examples),
+                inputs=inputs.provenance(),
             )
             adapters.save(policy, run.adapter_dir, record)
         final: dict[str, Any] = {}
@@ -201,8 +256,7 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
             yield _emit(run, {"type": "eval", "step": trainer.step, "final": True, **final})
     seconds = time.perf_counter() - started
     state: State = "stopped" if stopped else "finished"
-    run.set_status(state, step=trainer.step, steps=config.train.steps)
-    yield _emit(
+    last = _emit(
         run,
         {
             "type": "finished",
@@ -212,6 +266,9 @@ def _run(run: RunDir, config: RunConfig, prepared: Prepared) -> Iterator[Event]:
             "metrics": final,
         },
     )
+    # after the event: a run that counts as finished is never continued
+    run.set_status(state, step=trainer.step, steps=config.train.steps)
+    yield last
 
 
 # --- inside -------------------------------------------------------------------------------------
@@ -234,10 +291,35 @@ def _started(config: RunConfig, prepared: Prepared, policy: Any, *, resumed: boo
         "backend_reason": reason,
         "device": str(policy.device),
         "dtype": str(policy.dtype).removeprefix("torch."),
+        "gft_lite": __version__,
         "python": platform.python_version(),
         "forecast": _forecast(config, policy),
         "versions": {name: _version(name) for name in LIBRARIES if _version(name)},
     }
+
+
+def _skipped(name: str, message: str, step: int) -> Event:
+    message = f"{message}; the run continues from step {step}"
+    return {"type": "checkpoint_skipped", "step": step, "path": name, "message": message}
+
+
+def _notices(run: RunDir, recorded: Inputs | None, now: Event, step: int) -> Iterator[Event]:
+    """What a resumed run is not refused for, but may compute other numbers with."""
+    if recorded is None:
+        message = "the run's inputs were not recorded when it started: no change can be found"
+        yield {"type": "inputs_unknown", "step": step, "message": message}
+    before, after = (_environment(e) for e in (next(run.events("started"), now), now))
+    changed = [
+        f"{key} {old} → {after.get(key)}" for key, old in before.items() if old != after.get(key)
+    ]
+    if changed:
+        message = f"changed since the run started, so numbers may differ: {', '.join(changed)}"
+        yield {"type": "environment_changed", "step": step, "message": message}
+
+
+def _environment(started: Event) -> dict[str, Any]:
+    own = {key: started[key] for key in ENVIRONMENT if key in started}
+    return {**own, **started.get("versions", {})}
 
 
 def _forecast(config: RunConfig, policy: Any) -> dict[str, Any] | None:

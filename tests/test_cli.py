@@ -357,7 +357,7 @@ def test_ctrl_c_ends_the_run_after_its_step_and_resume_goes_on(tmp_path: Path) -
     assert out.startswith(f"Stopped at step {reached}; `gft-lite resume run` continues.")
     assert [c.name for c in run.checkpoints()] == [f"step-{reached:06d}"]
     shorten(run, reached + 1)
-    resumed = document(tmp_path, "resume", "run")
+    resumed = document(tmp_path, "resume", "run", "--accept-changes")
     assert (resumed["state"], resumed["steps"]) == ("finished", reached + 1)
     assert [e["step"] for e in run.events("step")] == list(range(1, reached + 2))
 
@@ -373,7 +373,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(tmp_path: Path) -> None:
         assert document(tmp_path, "runs", "show", "run")["state"] == "interrupted"
         begin = int(run.checkpoints()[-1].name.removeprefix("step-"))
         shorten(run, begin + 2)
-        resumed = document(tmp_path, "resume", "run")
+        resumed = document(tmp_path, "resume", "run", "--accept-changes")
     assert (resumed["state"], resumed["steps"]) == ("finished", begin + 2)
     assert [e["step"] for e in run.events("step")] == list(range(1, begin + 3))
     assert [e["resumed"] for e in run.events("started")] == [False, True]

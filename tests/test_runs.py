@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from gft_lite import worker
 from gft_lite.config import load_config
-from gft_lite.runs import RunDir, claim_empty, list_runs, step_of, write_atomic
+from gft_lite.files import new_folder, write_atomic
+from gft_lite.runs import RunDir, claim_empty, list_runs, step_of
 from gft_lite.types import RunError
 
 
@@ -358,13 +359,38 @@ def test_groups_of_a_step_that_was_not_stored(run: RunDir) -> None:
     assert run.group_steps() == []
 
 
-def test_only_complete_checkpoints_count_and_the_oldest_is_first(run: RunDir) -> None:
+def test_checkpoints_are_known_by_their_names_and_the_oldest_is_first(run: RunDir) -> None:
     assert run.checkpoints() == []
-    for name in ("step-000100", "step-000020", "step-000030", ".step-000040.tmp"):
+    names = ("step-1000000", "step-000100", "step-000020", "damaged-step-000010")
+    for name in (*names, ".step-000040.tmp", "step-", "step-x", "step-000005 (copy)"):
         (run.checkpoints_dir / name).mkdir(parents=True)
-    for name in ("step-000100", "step-000020", ".step-000040.tmp"):
-        (run.checkpoints_dir / name / "state.json").write_text("{}")
-    assert [step_of(c) for c in run.checkpoints()] == [20, 100]
+    assert [step_of(c) for c in run.checkpoints()] == [20, 100, 1000000]
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "adapter"
+    with new_folder(target) as aside:
+        (aside / "weights").write_text("old")
+    with pytest.raises(ZeroDivisionError), new_folder(target) as aside:
+        (aside / "weights").write_text("new")
+        raise ZeroDivisionError
+    assert (target / "weights").read_text() == "old"
+    with new_folder(target) as aside:
+        (aside / "other").write_text("new")
+    assert [path.name for path in target.iterdir()] == ["other"]
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+
+
+def test_what_a_killed_process_left_is_removed(run: RunDir) -> None:
+    for name in ("checkpoints/.step-000002.tmp", "checkpoints/.step-000001.old", ".adapter.tmp"):
+        (run.path / name / "below").mkdir(parents=True)
+    run.groups_dir.mkdir()
+    (run.groups_dir / "step-000001.json.gz.tmp").touch()
+    (run.checkpoints_dir / "step-000002").mkdir()
+    run.remove_leftovers()
+    left = {path.relative_to(run.path).as_posix() for path in run.path.rglob("*")}
+    folders = {"checkpoints", "checkpoints/step-000002", "groups"}
+    assert left == {"config.yaml", "status.json", *folders}
 
 
 # --- finding runs ---

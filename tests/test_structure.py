@@ -34,6 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "resources": set(),
     "terminal": {"rich"},
     "assets": set(),
+    "files": set(),
     "config": {"pydantic", "yaml"},
     "data": {"charset_normalizer", "datasets", "numpy", "openpyxl", "pyarrow"},
     "rewards": {"math_verify", "sympy"},
@@ -53,6 +54,7 @@ ROOMS: dict[str, set[str]] = {
     "methods": {"torch"},
     "models": {"torch", "transformers", "peft", "bitsandbytes", "unsloth", "safetensors"}
     | {"huggingface_hub"},
+    "inputs": set(),
     "adapters": {"torch", "safetensors"},
     "observe": {"torch"},
     "optimizer": {"torch", "bitsandbytes"},

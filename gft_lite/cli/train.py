@@ -51,6 +51,13 @@ def train(
 
 def resume(
     run_dir: Annotated[Path, typer.Argument(help="Folder of a stopped or killed run.")],
+    accept_changes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changes",
+            help="Go on although data, reward, model or configuration changed; it is recorded.",
+        ),
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
     """Continue a run from its last checkpoint, to the numbers it would have had."""
@@ -61,7 +68,7 @@ def resume(
 
     config = RunDir.open(run_dir).config()
     with terminal.training_progress("training", total_steps(config)) as show:
-        result = resume_run(run_dir, on_event=_tell(show))
+        result = resume_run(run_dir, on_event=_tell(show), accept_changes=accept_changes)
     _print_result(result, json_)
 
 

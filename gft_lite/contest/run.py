@@ -16,9 +16,10 @@ from gft_lite.config import RunConfig, changed
 from gft_lite.contest.plan import Entry, check, is_of
 from gft_lite.contest.rows import Row, equal, learning_rates
 from gft_lite.contest.split import Split, split, write
+from gft_lite.files import write_atomic
 from gft_lite.prepare import check_reward, prepare
 from gft_lite.rewards import build_scorer
-from gft_lite.runs import RunDir, claim_empty, write_atomic
+from gft_lite.runs import RunDir, claim_empty
 
 Say = Callable[[str], None]
 OnEvent = Callable[[str, dict[str, Any]], None]

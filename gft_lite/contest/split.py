@@ -12,8 +12,8 @@ from pathlib import Path
 from gft_lite.assets import PREFIX
 from gft_lite.config import DataConfig
 from gft_lite.data import canonical_line, parted, prompt_rank, prompts_by_rank
+from gft_lite.files import write_atomic
 from gft_lite.prepare import load
-from gft_lite.runs import write_atomic
 from gft_lite.types import DataError, Example
 
 LARGEST_SHARE = 5  # at most a fifth of the prompts is held out

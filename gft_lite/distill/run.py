@@ -11,6 +11,7 @@ from typing import Any
 from gft_lite.data import canonical_row
 from gft_lite.distill.answers import Answer, Ask
 from gft_lite.distill.journal import Entry, Journal, digest
+from gft_lite.files import new_file
 from gft_lite.rewards import Scorer, target_of
 from gft_lite.types import DataError, Example, InputError
 
@@ -103,8 +104,7 @@ def _written(
 ) -> Distilled:
     count = dict.fromkeys(("drawn", "repeated", "cut_off", "below_reward", "filtered"), 0)
     teachers, rewards = 0, []
-    aside = out.with_name(f"{out.name}.tmp")
-    with aside.open("w", encoding="utf-8") as file:
+    with new_file(out) as aside, aside.open("w", encoding="utf-8") as file:
         for example in examples:
             entries = [entry for entry in journal.of(example, n) if entry]
             count["drawn"] += len(entries)
@@ -126,7 +126,6 @@ def _written(
             teachers += len(kept)
             row = canonical_row(replace(example, teachers=tuple(kept)))
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    aside.rename(out)
     return Distilled(
         out=out,
         rows=len(examples),

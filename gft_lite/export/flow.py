@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from gft_lite.export.hub import upload
 from gft_lite.export.job import Dtype, Job, Kind, base_for_others, gate_prompts
 from gft_lite.export.parity import Parity
 from gft_lite.export.write import to_gguf, write_adapter, write_merged_model
+from gft_lite.files import new_folder
 from gft_lite.models.check import check_adapter
 from gft_lite.models.identity import RECORD
 from gft_lite.models.load import source_of
@@ -85,15 +85,10 @@ def export(
 def _aside(out: Path) -> Iterator[Path]:
     """A folder beside `out` that takes its name where all went well, and is gone where not."""
     claim_empty(out)
-    aside = out.resolve().with_name(f".{out.resolve().name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
     try:
-        yield aside
-        out.rmdir()
-        aside.rename(out)
+        with new_folder(out.resolve()) as aside:
+            yield aside
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
         if out.is_dir() and not any(out.iterdir()):
             out.rmdir()
         raise

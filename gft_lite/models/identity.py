@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gft_lite.files import file_sha256
+
 RECORD = "gft_lite.json"  # beside adapter_model.safetensors; written by gft_lite.adapters
 WEIGHTS = "adapter_model.safetensors"
 WHOLE_BYTES = 64 * 2**20
@@ -82,12 +84,6 @@ def template_sha256(tokenizer: Any) -> str | None:
         return None
     text = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a whole file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _add_file(digest: Any, path: Path) -> None:

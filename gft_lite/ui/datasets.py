@@ -16,7 +16,7 @@ from pathlib import Path
 from gft_lite.assets import PREFIX
 from gft_lite.data.hub import HUB_NAME
 from gft_lite.data.sniff import KIND_OF_SUFFIX
-from gft_lite.runs import write_atomic
+from gft_lite.files import write_atomic
 from gft_lite.types import DataError
 from gft_lite.workspace import Workspace
 
