@@ -560,8 +560,10 @@ def claim_empty(path: Path, mode: int = 0o777) -> None:
             )
         path.mkdir(mode, parents=True, exist_ok=True)
     except OSError as error:
-        reason = shortage(error) or f"{error.strerror}; choose another --out"
-        raise RunError(f"{path}: the output folder cannot be made ({reason})") from None
+        reason = f": {short}" if (short := shortage(error)) else f" ({error.strerror})"
+        raise RunError(
+            f"{path}: the output folder cannot be made{reason}; choose another --out"
+        ) from None
 
 
 def _taken(path: Path) -> tuple[str, str]:

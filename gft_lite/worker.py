@@ -13,6 +13,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -194,7 +195,7 @@ def _run(
     from gft_lite.models import load_policy
 
     started = time.perf_counter()
-    with prepared.scorer as scorer, stop_on_signal(run):
+    with prepared.scorer as scorer, ExitStack() as signals:
         checkpoint, skipped = newest_intact(run)
         begin = step_of(checkpoint) if checkpoint else 0
         recorded = read_inputs(run)
@@ -206,6 +207,7 @@ def _run(
             run.remove_leftovers()
             set_aside(skipped)
             run.forget_after(begin if checkpoint else -1)
+            signals.enter_context(stop_on_signal(run))
             run.set_status("running", step=begin, steps=config.train.steps)
         for one in skipped:
             yield _emit(run, _skipped(one.path.name, one.message, begin))

@@ -1,10 +1,15 @@
 """How a configuration is put together: layers, `--set`, and one sentence for every mistake."""
 
+import math
+import re
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from gft_lite.config import (
     GftMethod,
@@ -16,7 +21,9 @@ from gft_lite.config import (
     parse_override,
     preset_names,
 )
-from gft_lite.types import ConfigError
+from gft_lite.config.methods import METHOD_CONFIGS
+from gft_lite.rewards import REWARDS, read_spec
+from gft_lite.types import ConfigError, RewardError
 
 PRESET_TOKENS = load_preset("tiny-cpu")["group"]["max_new_tokens"]
 
@@ -175,7 +182,7 @@ def test_set_with_broken_yaml() -> None:
             "(got 2.5)",
         ),
         ("lora.dropout=1", "lora.dropout: input should be less than 1 (got 1)"),
-        ("method.tau=.nan", "method.tau: input should be greater than or equal to 0 (got nan)"),
+        ("method.tau=.nan", "method.tau: input should be a finite number (got nan)"),
         (
             "model.backend=HF",
             "model.backend: input should be 'auto', 'hf' or 'unsloth' (got 'HF')",
@@ -284,3 +291,77 @@ def test_a_configuration_does_not_change() -> None:
     config = load_config()
     with pytest.raises(ValueError, match="frozen"):
         config.train.steps = 5  # type: ignore[misc]
+
+
+# --- magnitudes ---
+
+
+def numbers_of(section: type[BaseModel], prefix: str = "") -> list[str]:
+    """The keys of every number of a configuration, those of all methods included."""
+    keys = []
+    for name, about in section.model_fields.items():
+        key = f"{prefix}{about.alias or name}"
+        if isinstance(about.annotation, type) and issubclass(about.annotation, BaseModel):
+            keys += numbers_of(about.annotation, f"{key}.")
+        elif {about.annotation, *get_args(about.annotation)} & {int, float}:
+            keys.append(key)
+    return keys
+
+
+NUMBERS = [(key, "gft") for key in numbers_of(RunConfig)] + [
+    (f"method.{key}", name)
+    for name, section in METHOD_CONFIGS.items()
+    for key in numbers_of(section)
+]
+
+
+@pytest.mark.parametrize(("key", "method"), NUMBERS)
+@pytest.mark.parametrize(
+    "value", [".inf", "-.inf", ".nan", "inf", "nan", f"1{'0' * 30}", "1.0e+300"]
+)
+def test_no_number_is_infinite_or_absurd(key: str, method: str, value: str, tmp_path: Path) -> None:
+    """On the command line and in a file; 10^30 fits into no setting."""
+    with pytest.raises(ConfigError, match=re.escape(key)) as told:
+        load_config(overrides=[f"method={method}", f"{key}={value}"])
+    assert "\n" not in str(told.value) and len(str(told.value)) < 200
+    section, name = key.split(".")
+    file = tmp_path / "run.yaml"
+    settings = {"method": {"name": method}}
+    settings.setdefault(section, {})[name] = "VALUE"
+    file.write_text(yaml.safe_dump(settings).replace("VALUE", value))
+    with pytest.raises(ConfigError, match=re.escape(key)):
+        load_config(file)
+
+
+def test_the_magnitudes_of_all_settings_are_checked() -> None:
+    assert len(NUMBERS) > 45 and {("train.learning_rate", "gft"), ("method.gamma", "luffy")} <= {
+        *NUMBERS
+    }
+
+
+@pytest.mark.parametrize(
+    "text", [f"1{'0' * 5000}", "2024-13-45", "[" * 100_000], ids=["digits", "date", "nested"]
+)
+def test_what_yaml_chokes_on_is_a_sentence(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not valid YAML") as told:
+        load_config(overrides=[f"train.steps={text}"])
+    assert len(str(told.value)) < 300
+    (tmp_path / "run.yaml").write_text(f"train: {{steps: {text}}}")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(tmp_path / "run.yaml")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"name": "number", "rel_tol": math.inf},
+        {"name": "number", "abs_tol": math.nan},
+        {"name": "length", "max_chars": 10**30},
+        {"parts": [{"name": "math", "weight": math.inf}]},
+        {"parts": [{"name": "math", "weight": 1e300}]},
+        {"parts": [{"name": "math", "weight": 10**400}]},
+    ],
+)
+def test_no_option_or_weight_of_a_reward_is_infinite_or_absurd(spec: dict[str, Any]) -> None:
+    with pytest.raises(RewardError, match="at most 1,000,000,000"):
+        read_spec(spec, REWARDS, allow_custom=False)

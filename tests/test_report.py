@@ -42,6 +42,7 @@ def config(method: str, **train: Any) -> str:
     return yaml.safe_dump(
         {
             "model": {"name": "tiny"},
+            "data": {"path": "embedded:target_train"},
             "group": {"expert": 1, "teacher": 1, "self": 4},
             "method": chosen,
             "train": {"steps": 60, "learning_rate": 1e-3, "prompts_per_step": 8, **train},
@@ -454,7 +455,8 @@ def test_run_report_is_complete(tmp_path: Path) -> None:
 
 
 def test_text_from_outside_is_escaped(tmp_path: Path) -> None:
-    run = RunDir.create(tmp_path / "<script>x&y", f'model:\n  name: "{EVIL}</pre></style>"\n')
+    settings = config("gft").replace("name: tiny", f'name: "{EVIL}</pre></style>"')
+    run = RunDir.create(tmp_path / "<script>x&y", settings)
     run.append({**STARTED, "device": EVIL, "versions": {EVIL: EVIL}})
     run.append(step_event(1, "gft", random.Random(0)))
     evil = group(EVIL)

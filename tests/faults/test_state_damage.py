@@ -33,7 +33,7 @@ SHORT = (
     "train.checkpoint_every=1",
     "group.teacher=0",
     "group.self=2",
-    "group.max_new_tokens=24",
+    "group.max_new_tokens=80",
     "data.eval_path=null",
     "data.retention_path=null",
 )
@@ -235,6 +235,7 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that ended well."""
     run = tmp_path_factory.mktemp("whole") / "run"
     worker.train(load_config(preset="tiny-cpu", overrides=SHORT), run)
+    assert all(event["grad_norm"] > 0 for event in RunDir(run).events("step"))  # it learns
     return run
 
 
