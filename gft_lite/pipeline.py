@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gft_lite.config import RunConfig, Stage, stages_of, total_steps
-from gft_lite.files import new_folder
+from gft_lite.files import new_folder, write_atomic
 from gft_lite.inputs import (
     Inputs,
     Source,
@@ -24,7 +24,7 @@ from gft_lite.inputs import (
     write_inputs,
 )
 from gft_lite.prepare import prepare
-from gft_lite.runs import RunDir, State, of_stage
+from gft_lite.runs import RunDir, State, is_run, of_stage, writing
 from gft_lite.types import InputError
 
 Event = dict[str, Any]
@@ -105,9 +105,12 @@ def run_stages(
 
 def _folder(run: RunDir, stage: Stage) -> RunDir:
     folder = RunDir(run.path / stage.name)
-    if folder.config_file.is_file():
-        return folder
-    return RunDir.create(folder.path, stage.config.to_yaml())
+    if not is_run(folder.path):
+        return RunDir.create(folder.path, stage.config.to_yaml())
+    if folder.current()["state"] == "damaged":  # its settings follow from those of the pipeline
+        with writing(folder.path):
+            write_atomic(folder.config_file, stage.config.to_yaml())
+    return folder
 
 
 def _finished(stage: RunDir) -> bool:

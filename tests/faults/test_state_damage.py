@@ -344,6 +344,7 @@ def test_a_damaged_run_is_marked_and_harms_no_other(
         "groups have a changed byte",
         "a stage's status is an empty object",
         "a stage's configuration is empty",
+        "a stage's configuration is missing",
     ],
 )
 @pytest.mark.slow
