@@ -227,8 +227,8 @@ def _with_names(items: list[Value]) -> list[Value]:
 
 def _item(text: str, depth: int) -> Value:
     """One item of a list."""
-    text = _FILLER.sub("", text, count=1) if _FILLER.match(text) else text
-    text = text.strip()
+    filler = _FILLER.match(text)
+    text = (text[filler.end() :].strip() if filler else "") or text
     number = parse_number(text)
     if number is not None:
         return _quantity_of(text, number)
@@ -340,7 +340,7 @@ def _bracketed(text: str, depth: int) -> Value | None:
             if kind == "relation" and level == 0:
                 parts.append(text[last : token.start()].strip())
                 last = token.end()
-        parts.append(text[last:].strip())
+        parts = [part for part in [*parts, text[last:].strip()] if part]
         if len(parts) > 1 and depth:
             return Group(text, tuple(_item(part, depth - 1) for part in parts))
     opening = "\\{" if text.startswith("\\{") else text[:1]

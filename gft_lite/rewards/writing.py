@@ -45,6 +45,7 @@ _SYNONYMS = (
     (re.compile(r"\\l(?:eq(?:slant)?)(?![A-Za-z])|<=|=<"), r"\\le "),
     (re.compile(r"\\g(?:eq(?:slant)?)(?![A-Za-z])|>="), r"\\ge "),
     (re.compile(r"\\neq?(?![A-Za-z])|!="), r"\\neq "),
+    (re.compile(r"(?<![A-Za-z\\])infinity(?![A-Za-z])", re.IGNORECASE), r"\\infty "),
     (re.compile(r"\\lt(?![A-Za-z])"), "<"),
     (re.compile(r"\\gt(?![A-Za-z])"), ">"),
     (re.compile(r"\\lbrace(?![A-Za-z])"), r"\\{"),
