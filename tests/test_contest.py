@@ -135,7 +135,7 @@ def test_a_comparison_on_an_own_file(common: Callable[..., RunConfig], tmp_path:
     best = max(sft.chosen_on.values())
     assert sft.chosen_on[sft.run] == best
     assert sft.learning_rate == float(sft.run.removeprefix("sft-lr-"))
-    assert (gft.learning_rate, gft.chosen_on) == (5e-4, {})
+    assert (gft.learning_rate, gft.chosen_on) == (1e-3, {})
     for row in (sft, gft):
         steps = list(RunDir(out / row.run).events("step"))
         assert row.trained_tokens == sum(e["trained_tokens"] for e in steps)

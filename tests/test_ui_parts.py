@@ -220,7 +220,7 @@ def test_histogram_counts_every_text(tmp_path: Path) -> None:
 
 # --- what was chosen ---
 
-VALUES = (100.0, 8.0, 4.0, 3.0, 192.0, 5e-4, 0.1)
+VALUES = (100.0, 8.0, 4.0, 3.0, 192.0, 1e-3, 0.1)
 
 
 def choice(**more: Any) -> Choice:
