@@ -17,13 +17,6 @@ from rich.table import Table
 WIDEST_TABLE = 200
 SHOWN_ROWS = 10  # of those that are dropped
 TOLD_EVERY_SECONDS = 5.0
-MESSAGES = (  # types of events that are shown as their message
-    "out_of_memory",
-    "checkpoint_skipped",
-    "inputs_accepted",
-    "inputs_unknown",
-    "environment_changed",
-)
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 results = Console(highlight=False, soft_wrap=True)
@@ -133,7 +126,7 @@ def percent(share: float | None) -> str:
 
 
 def _note_message(event: Mapping[str, Any]) -> None:
-    if event["type"] in MESSAGES:
+    if "message" in event:
         note(str(event["message"]))
 
 
