@@ -23,14 +23,6 @@ from rich.text import Text
 WIDEST_TABLE = 200
 SHOWN_ROWS = 10  # of those that are dropped
 TOLD_EVERY_SECONDS = 5.0
-MESSAGES = (  # types of events that are shown as their message
-    "out_of_memory",
-    "runaway",
-    "checkpoint_skipped",
-    "inputs_accepted",
-    "inputs_unknown",
-    "environment_changed",
-)
 
 # Controls but newline and tab, halves of surrogate pairs, and what reverses the order of the text
 # that follows: other characters, joiners of emoji among them, are text.
@@ -164,10 +156,10 @@ def percent(share: float | None) -> str:
 
 
 def _note_message(event: Mapping[str, Any]) -> None:
-    if event["type"] in MESSAGES:
-        note(str(event["message"]))
-    elif event["type"] == "reward_error":
+    if event["type"] == "reward_error":
         note_failure(event["part"], event["message"])
+    elif "message" in event:
+        note(str(event["message"]))
 
 
 def _plain_progress(label: str, steps: int, event: Mapping[str, Any]) -> None:

@@ -377,6 +377,11 @@ def _version(name: str) -> str | None:
         return None
 
 
+def _print_message(event: Event) -> None:
+    if "message" in event:
+        print(event["message"], file=sys.stderr, flush=True)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Train the run of a directory that was made for it, or continue it."""
     parser = argparse.ArgumentParser(prog="python -m gft_lite.worker", description=main.__doc__)
@@ -387,6 +392,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         resume(
             arguments.run_dir,
+            on_event=_print_message,
             allow_custom_reward=arguments.allow_custom_reward,
             queued=arguments.queued,
         )

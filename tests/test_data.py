@@ -321,7 +321,6 @@ def test_gsm8k() -> None:
     assert "####" in loaded.recognised.why and loaded.recognised.runner_up == "question-prose"
 
 
-@pytest.mark.skipif(not (GSM8K / "test.parquet").exists(), reason="GSM8K is not here")
 def test_gsm8k_without_a_worked_solution_has_an_answer_and_no_expert(tmp_path: Path) -> None:
     bare = ["#### 1", "  \n#### 1,024\n", "<<1+1=2>>\n#### 2", "1 + 2 = <<1+2=3>>3\n#### 3"]
     path = tmp_path / "rows.jsonl"
@@ -332,6 +331,7 @@ def test_gsm8k_without_a_worked_solution_has_an_answer_and_no_expert(tmp_path: P
     assert [e.experts for e in found.examples] == [(), (), (), ("1 + 2 = 3\n#### 3",)]
 
 
+@pytest.mark.skipif(not (GSM8K / "test.parquet").exists(), reason="GSM8K is not here")
 def test_gsm8k_as_published() -> None:
     loaded = load_examples(GSM8K / "test.parquet")
     assert (loaded.rows_read, loaded.bad_rows) == (1319, ())

@@ -1,6 +1,7 @@
 """Runs in stages: what is refused, what each stage starts from, stop and resume, and the report."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -210,6 +211,25 @@ def test_stopped_anywhere_and_resumed_to_the_same_numbers(
     assert steps == wanted
     got, of_whole = (load_file(r.adapter_dir / "adapter_model.safetensors") for r in (run, whole))
     assert all((got[name] == of_whole[name]).all() for name in of_whole)
+
+
+def test_a_stage_whose_end_was_not_written_down_is_continued(
+    small_config: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    """As a version left it that was killed between a stage's status and its last event."""
+    config = small_config(*FEW, "stages=[sft, dft]", "data.eval_path=null")
+    run = RunDir(train(config, tmp_path / "run").run_dir)
+    weights = (run.adapter_dir / "adapter_model.safetensors").read_bytes()
+    first, second = run.stages()
+    assert first.status()["state"] == "finished"
+    lines = first.events_file.read_text().splitlines(keepends=True)
+    first.events_file.write_text("".join(line for line in lines if '"finished"' not in line))
+    run.set_status("stopped", step=2, steps=4)
+    for folder in (second.path, run.adapter_dir):
+        shutil.rmtree(folder)
+    assert resume(run.path).state == "finished"
+    assert len(list(run.events("stage_finished"))) == 2
+    assert (run.adapter_dir / "adapter_model.safetensors").read_bytes() == weights
 
 
 def test_a_stage_that_breaks_is_told_by_stage_and_pipeline(

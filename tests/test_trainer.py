@@ -162,6 +162,24 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
+def test_a_checkpoint_that_falls_due_within_a_rollout_waits_for_its_end(
+    small_config: MakeConfig, tmp_path: Path
+) -> None:
+    config = small_config(
+        "method=sft",
+        "train.steps=6",
+        "train.updates_per_rollout=2",
+        "train.checkpoint_every=3",
+        "train.keep_checkpoints=9",
+        "data.eval_path=null",
+    )
+    train(config, tmp_path / "run")
+    assert [c.name for c in RunDir(tmp_path / "run").checkpoints()] == [
+        "step-000004",
+        "step-000006",
+    ]
+
+
 def test_stop_writes_a_checkpoint_and_resume_finishes(
     small_config: MakeConfig, tmp_path: Path
 ) -> None:

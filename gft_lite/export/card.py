@@ -103,7 +103,9 @@ def _origin(record: Record, known: str) -> str:
         sha = f", sha256 `{data['sha256'][:16]}`" if data.get("sha256") else ""
         lines.append(f"- data: {data['path']}, {data['examples']} examples{sha}")
     for i, stage in enumerate(record.get("stages", []), 1):
-        known_of = {k: v for k, v in stage.items() if k != "method" and v not in (None, [])}
+        known_of = {
+            k: v for k, v in stage.items() if k not in ("method", "inputs") and v not in (None, [])
+        }
         facts = ", ".join(f"{k.replace('_', ' ')} {_short(v)}" for k, v in known_of.items())
         lines.append(f"- stage {i}: {stage['method']}" + (f" ({facts})" if facts else ""))
     return "\n".join(lines)

@@ -37,7 +37,8 @@ NAMES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir")
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    # by OMP_NUM_THREADS: the pool that torch.set_num_threads makes does not survive a fork
+    assert torch.get_num_threads() == 1
     with TemporaryDirectory() as folder:  # imports and caches what a run needs
         worker.train(load_config(preset="tiny-cpu", overrides=WARM_UP), Path(folder, "run"))
     for line in sys.stdin:
