@@ -292,7 +292,7 @@ def test_a_missing_best_is_a_sentence(small_config: MakeConfig, tmp_path: Path) 
             break
     events.close()
     shutil.rmtree(run.path / "best")
-    with pytest.raises(RunError, match="holds the run's best adapter and cannot be used: it is missing"):
+    with pytest.raises(RunError, match="the run's best adapter and cannot be used: it is missing"):
         resume(run.path)
 
 
