@@ -16,6 +16,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from gft_lite.models.identity import WEIGHTS, file_sha256
 from gft_lite.runs import RunDir
+from gft_lite.ui import datasets
+from gft_lite.workspace import Workspace
 
 EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>${window.hacked=1}'
 PROMPT = "Ann has 4 pens and buys 3 more. How many pens does Ann have now?"
@@ -134,6 +136,12 @@ def test_a_second_tab_a_reload_and_the_way_back_offer_the_file(page: Page, app: 
         tab(other, "Data")
         other.locator("#files input").click()
         expect(other.get_by_role("option", name=re.compile("words.jsonl"))).to_be_visible()
+    sent = app.workspace / "tmp" / "later.jsonl"  # arrives while the tab is open
+    sent.write_text('{"question": "1 + 1?", "answer": "2"}\n')
+    datasets.add_file(Workspace(app.workspace), str(sent), sent.name)
+    other.locator("#files input").blur()
+    other.locator("#files input").click()
+    expect(other.get_by_role("option", name=re.compile("later.jsonl"))).to_be_visible()
     other.close()
     page.reload()
     tab(page, "Data")

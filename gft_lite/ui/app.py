@@ -83,7 +83,13 @@ def build_app(shell: Shell) -> gr.Blocks:
             show_progress="hidden",
             api_visibility="private",
         )
-        tabs.change(current_lists, None, lists, show_progress="hidden", api_visibility="private")
+        gr.on(
+            [tabs.change, data.chosen.focus],
+            current_lists,
+            outputs=lists,
+            show_progress="hidden",
+            api_visibility="private",
+        )
     return page
 
 
