@@ -377,9 +377,9 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _print_message(event: Event) -> None:
+def _print_message(event: dict[str, Any]) -> None:
     if "message" in event:
-        print(event["message"], file=sys.stderr, flush=True)
+        terminal.note(str(event["message"]))
 
 
 def main(argv: list[str] | None = None) -> int:
