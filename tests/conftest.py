@@ -9,10 +9,10 @@ os.environ.setdefault("GFT_LITE_TEST_GPUS", os.environ.get("CUDA_VISIBLE_DEVICES
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from samples import SMALL
 
 from gft_lite.config import LoraConfig, ModelConfig, RunConfig, load_config
 from gft_lite.models import Policy, load_policy
@@ -20,18 +20,6 @@ from gft_lite.models import Policy, load_policy
 if TYPE_CHECKING:
     from browser import App
     from playwright.sync_api import Browser
-
-SMALL = (
-    "train.steps=4",
-    "train.prompts_per_step=3",
-    "train.checkpoint_every=2",
-    "group.teacher=1",
-    "group.self=3",
-    "group.max_new_tokens=80",
-    "eval.examples=4",
-    "eval.k=2",
-)
-GSM8K = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

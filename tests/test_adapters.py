@@ -69,7 +69,7 @@ def other_base(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
-    from conftest import SMALL
+    from samples import SMALL
 
     from gft_lite.config import load_config
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import GSM8K, SMALL
+from samples import GSM8K, SMALL
 
 from gft_lite.config import preset_names
 from gft_lite.runs import RunDir

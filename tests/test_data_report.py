@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import GSM8K
+from samples import GSM8K
 
 from gft_lite.config import GroupConfig
 from gft_lite.data import (

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SMALL
+from samples import SMALL
 from torch import Tensor
 
 from gft_lite.assets import resolve

@@ -25,7 +25,7 @@ from answer_corpus import (
     soup,
     wrapped,
 )
-from conftest import GSM8K
+from samples import GSM8K
 
 from gft_lite.rewards import Scorer, Target, build_scorer
 
