@@ -395,6 +395,9 @@ def may_be_equal(one: Reference, other: Reference) -> bool:
     letters = [ref.key[1] for ref in (one, other) if ref.key[0] in ("choice", "option")]
     if len(letters) == 2:
         return letters[0] == letters[1]
+    for option, value in ((one.key, other.key), (other.key, one.key)):  # (C) 42 is 42
+        if option[0] == "option" and len(value) == 1:
+            return option[2] in (value[0], value[0] * 100, value[0] / 100)
     if len(one.key) == len(other.key) == 1:  # 50% is 50 and is 0.5
         return one.key[0] in (other.key[0] * 100, other.key[0] / 100)
     return False

@@ -27,7 +27,7 @@ from answer_corpus import (
 )
 from samples import GSM8K
 
-from gft_lite.rewards import Scorer, Target, build_scorer
+from gft_lite.rewards import REWARDS, Scorer, Target, build_scorer
 
 SVAMP = GSM8K.parent / "svamp" / "SVAMP.json"
 MARKED = [wrapper for wrapper in WRAPPERS if wrapper != "X"]
@@ -110,10 +110,10 @@ def test_a_reference_with_a_changed_digit_earns_0(math):
 
 @pytest.mark.slow
 def test_other_and_changed_references_earn_0_at_length(math):
-    items = unequal_pairs(seed=5, size=20 * len(MAKERS), others=4)
+    items = unequal_pairs(seed=5, size=20 * len(MAKERS), others=2)
     items += changed_digits(seed=6, size=20 * len(MAKERS))
-    items += hedged(seed=13, size=10 * len(MAKERS))
-    assert len(items) > 10_000
+    items += hedged(seed=13, size=5 * len(MAKERS))
+    assert len(items) > 6000
     assert failures(math, items, 0) == []
 
 
@@ -177,18 +177,17 @@ def fuzzed(seed: int, size: int) -> list[tuple[str, str]]:
 
 
 def assert_judged(pairs: list[tuple[str, str]]) -> None:
-    """No crash and no hang: every pair gets a verdict, none is "error".
+    """No crash and no hang: every pair gets a verdict.
 
-    Damage can make a computation without end (9!!!!): it is killed, which one in 500 may be.
+    Damage can make a computation without end (9!!!!) or without bounds (6422605!): its process is
+    killed, or sympy runs out of memory, which one pair in 500 may do.
     """
+    items = [(response, Target(wanted)) for response, wanted in pairs]
+    for item in items:
+        REWARDS["math"].quick(*item)  # raises what the scorer would count as an error
     with build_scorer("math", timeout_seconds=10) as scorer:
-        scores = scorer.score([(response, Target(wanted)) for response, wanted in pairs])
-        errors = [
-            pair for pair, score in zip(pairs, scores, strict=True) if score.verdict == "error"
-        ]
-        assert errors == []
-        assert scorer.counts.scored == len(pairs)
-        assert scorer.counts.timeouts <= len(pairs) // 500
+        assert len(scorer.score(items)) == len(pairs)
+        assert scorer.counts.timeouts + scorer.counts.errors <= len(pairs) // 500
 
 
 def test_fuzzing_a_sample_never_crashes_or_hangs():

@@ -19,12 +19,13 @@ MIN_REFERENCE_WORDS = 4
 
 _CLAUSE = re.compile(
     r",?\s+(?:because|since|as|so|which|where|when|while|if|but|that|after|for|in|on|at|with|of)\b"
-    r"|,(?=\s+(?:I|we|he|she|it|they|the|this|so)\b)|\s[({](?=[a-z]{2,} )"
+    r"|,(?=\s+(?:I|we|he|she|it|they|this|so)\b)|\s[({](?=[a-z]{2,} )"
 )
 # "5, Monday" is a list; "5, I think" and "5 and 6, respectively" are answers with an afterthought.
 _AFTERTHOUGHT = re.compile(
-    r"(?:because|since|as|so|which|where|when|while|if|but|that|after|for|in|on|at|with|of|not|"
-    r"I|we|he|she|it|they|the|this|these|both|all|each|leaving|making|giving|respectively|obviously|clearly|exactly)\b"
+    r"not [-0-9$]|"
+    r"(?:because|since|as|so|which|where|when|while|if|but|that|after|for|in|on|at|with|of|"
+    r"I|we|he|she|it|they|this|these|leaving|making|giving|respectively|obviously|clearly|exactly)\b"
 )
 _DENIAL = re.compile(r"\b(?:not|never|none|neither|cannot|less|more|least|most)\b|n't\b", re.I)
 _NUMBERS = re.compile(rf"(?<![A-Za-z0-9_.])[-+]?[{CURRENCY}]?{NUMBER}(?:/{NUMBER})?%?")
