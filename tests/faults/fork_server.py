@@ -2,8 +2,8 @@
 kill: `python fork_server.py`, one JSON job a line on stdin, one JSON answer a line on stdout.
 
 A job: {"id": n, "run": DIR, "log": FILE, "kill_after": seconds or null, "die_at": {"step": n} or
-null, "accept": bool, "snapshots": DIR or null, "cwd": DIR}. The answer: {"id": n, "code": exit code,
-negative for a signal, "seconds": n}.
+null, "accept": bool, "snapshots": DIR or null, "cwd": DIR}. The answer: {"id": n, "code": exit
+code, negative for a signal, "seconds": n}.
 """
 
 from __future__ import annotations
