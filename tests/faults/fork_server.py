@@ -1,9 +1,9 @@
 """A process that imports torch and gft-lite once and forks a worker for every job, which it may
 kill: `python fork_server.py`, one JSON job a line on stdin, one JSON answer a line on stdout.
 
-A job: {"run": DIR, "log": FILE, "kill_after": seconds or null, "die_at": {"step": n} or null,
-"accept": bool, "snapshots": DIR or null, "cwd": DIR}. The answer: {"code": exit code, negative for
-a signal, "seconds": n}.
+A job: {"id": n, "run": DIR, "log": FILE, "kill_after": seconds or null, "die_at": {"step": n} or
+null, "accept": bool, "snapshots": DIR or null, "cwd": DIR}. The answer: {"id": n, "code": exit
+code, negative for a signal, "seconds": n}.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def main() -> None:
             time.sleep(job["kill_after"])
             os.kill(pid, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        print(json.dumps({"code": code, "seconds": time.perf_counter() - began}), flush=True)
+        answer = {"id": job["id"], "code": code, "seconds": time.perf_counter() - began}
+        print(json.dumps(answer), flush=True)
 
 
 def _work(job: dict[str, Any]) -> None:

@@ -59,6 +59,7 @@ class ForkServer:
     """Runs jobs of `fork_server.py`, one after the other."""
 
     def __init__(self) -> None:
+        self._jobs = 0
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("fork_server.py"))],
             stdin=subprocess.PIPE,
@@ -80,7 +81,9 @@ class ForkServer:
         """Train or continue a run in a process of its own."""
         log = run.with_name(f"{run.name}.log")
         log.write_text("")
+        self._jobs += 1
         job = {
+            "id": self._jobs,
             "run": str(run),
             "log": str(log),
             "kill_after": kill_after,
@@ -93,6 +96,8 @@ class ForkServer:
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
+        while answer["id"] != self._jobs:  # of a job whose test was given up
+            answer = json.loads(self._process.stdout.readline())
         return Ended(answer["code"], answer["seconds"], log.read_text())
 
     def whole(self, run: Path) -> Ended:
