@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from gft_lite.resources import shortage
+from gft_lite.resources import extend_cpu_time, shortage
 from gft_lite.runs import RunDir, State
 from gft_lite.types import GftError, TrainingError
 
@@ -72,6 +72,8 @@ def stop_on_signal(run: RunDir) -> Iterator[None]:
         before = {s: signal.getsignal(s) for s in caught if s}  # Windows lacks the last one
 
         def handler(number: int, frame: Any) -> None:
+            if number not in (signal.SIGINT, signal.SIGTERM):
+                extend_cpu_time()
             run.request_stop()
             signal.signal(signal.SIGINT, before[signal.SIGINT])
 

@@ -56,6 +56,15 @@ BY_TEXT = {
 }
 
 
+def extend_cpu_time() -> None:
+    """Move the soft limit of CPU time to the hard one: past it, the system signals every second,
+    and kills a process that is about to end."""
+    import resource  # not on Windows, which sends no such signal
+
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
+
+
 def shortage(error: BaseException) -> str | None:
     """What the system has no more of, where that is what an error means."""
     if isinstance(error, MemoryError):

@@ -27,7 +27,7 @@ from gft_lite.cli import (
     train,
     ui,
 )
-from gft_lite.resources import CPU, shortage
+from gft_lite.resources import CPU, extend_cpu_time, shortage
 from gft_lite.types import GftError, InputError, TrainingError
 
 Commands = Mapping[str, Callable[..., None]]
@@ -123,4 +123,5 @@ def _sentence(error: Exception) -> str:
 
 
 def _no_more_time(number: int, frame: Any) -> None:
+    extend_cpu_time()
     raise TrainingError(CPU)
