@@ -21,7 +21,8 @@ Sign = Literal["entropy", "length"]
 EARLY_STEPS = 10  # whose median is the run's own early level
 RECENT_STEPS = 5  # whose mean is compared with it
 RISE = 2.0
-SMALLEST_LEVEL = 0.1  # nats per token; below it, twice the level is still a sure model
+SMALLEST_LEVEL = 0.2  # nats per token; below it, twice the level is still a sure model
+LENGTH_MARGIN = 1.5
 
 
 class RunawayWatch:
@@ -33,10 +34,11 @@ class RunawayWatch:
 
     entropy: `entropy_nats_per_token` of self responses. Reported when the current level is more
         than `RISE` times the early level, or more than `RISE` times `SMALLEST_LEVEL` if the early
-        level is smaller: 0.02 → 0.05 nats is a doubling that means nothing.
+        level is smaller: the healthy run of the demo goes from 0.13 to 0.26 and back.
     length: `self_response_tokens`, the mean of a step. Reported when the current level exceeds
-        the longest demonstration of all steps so far, unless the early level already did: a model
-        that answers at more length than its demonstrations from the start does not run away.
+        `LENGTH_MARGIN` times the longest demonstration of all steps so far, unless the early level
+        already did: a model that answers at more length than its demonstrations from the start
+        does not run away. Without the margin, three cut-off responses in one step are enough.
 
     Steps without a figure are left out; a method that draws no self responses has none. The state
     is a function of the events, so a resumed run that reads its events again goes on exactly.
@@ -55,7 +57,7 @@ class RunawayWatch:
             self._longest_demonstration = max(self._longest_demonstration, float(longest))
         limits: dict[Sign, tuple[str, float | None]] = {
             "entropy": ("entropy_nats_per_token", None),
-            "length": ("self_response_tokens", self._longest_demonstration or None),
+            "length": ("self_response_tokens", LENGTH_MARGIN * self._longest_demonstration or None),
         }
         events = []
         for sign, (field, limit) in limits.items():
@@ -100,8 +102,8 @@ def _event(sign: Sign, step: int, early: float, current: float, limit: float) ->
     figures = {
         "entropy": f"the entropy of self responses rose from {early:.2f} to {current:.2f} nats per "
         "token",
-        "length": f"self responses grew from {early:.0f} to {current:.0f} tokens on average, more "
-        f"than the longest demonstration ({limit:.0f})",
+        "length": f"self responses grew from {early:.0f} to {current:.0f} tokens on average, far "
+        f"beyond the longest demonstration ({limit / LENGTH_MARGIN:.0f})",
     }
     return {
         "type": "runaway",
