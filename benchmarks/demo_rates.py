@@ -64,7 +64,7 @@ def candidate(settings: list[str], rate: float) -> dict[str, Any]:
     """Train one candidate in a temporary folder; its figures on the validation problems."""
     from gft_lite.config import load_config
     from gft_lite.runs import RunDir
-    from gft_lite.worker import train
+    from gft_lite.training.worker import train
 
     with tempfile.TemporaryDirectory() as name:
         target, old_skill = validation(Path(name))

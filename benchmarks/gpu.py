@@ -238,9 +238,9 @@ def make_config(row: Row, model: Path) -> Any:
 
 def write_data(path: Path, task: Task, rows: int = 8) -> None:
     """Prompts and right answers of nearly as many tokens as the task allows."""
-    from gft_lite.batching import ChatFormat
     from gft_lite.config import ModelConfig
     from gft_lite.models import load_tokenizer
+    from gft_lite.models.batching import ChatFormat
     from gft_lite.types import Message, Response
 
     chat = ChatFormat(load_tokenizer(ModelConfig(name="tiny")))
@@ -274,7 +274,7 @@ def predict(config: Any) -> float | None:
 def run_ours(config: Any, out: Path, notes: list[Any]) -> list[dict[str, float]]:
     """Steps of our trainer, as its events tell them; `notes` gets what else it said, such as that
     it went on with smaller batches."""
-    from gft_lite.worker import train_iter
+    from gft_lite.training.worker import train_iter
 
     steps = []
     for event in train_iter(config, out / "run"):

@@ -14,14 +14,14 @@ import random
 import torch
 from torch import Tensor
 
-from gft_lite.batching import collate
 from gft_lite.config import load_config
-from gft_lite.fitting import Fitting
+from gft_lite.memory.adaptive_batch import AdaptiveBatchSize
 from gft_lite.methods.gft import gft_loss
 from gft_lite.models import Policy, load_policy
-from gft_lite.prepare import load
+from gft_lite.models.batching import collate
+from gft_lite.preflight.inputs import load
 from gft_lite.rewards import build_scorer
-from gft_lite.rollout import Rollout
+from gft_lite.training.rollout import Rollout
 
 PROMPTS, SHUFFLES = 16, 20
 MICRO_BATCHES = (1, 4, 8, 16)  # responses; the released script of GFT has 16 a GPU
@@ -31,7 +31,9 @@ def main() -> None:
     config = load_config(preset="tiny-cpu", overrides=[f"train.prompts_per_step={PROMPTS}"])
     policy = load_policy(config.model, config.lora)
     examples = load(str(config.data.path), config.data).examples
-    fitting = Fitting(config.train.rollout_batch, config.train.micro_batch_tokens, lambda _: None)
+    fitting = AdaptiveBatchSize(
+        config.train.rollout_batch, config.train.micro_batch_tokens, lambda _: None
+    )
     with build_scorer(config.reward) as scorer:
         sequences = Rollout(config, policy, examples, scorer, False, fitting).draw(0)[0].sequences
     gradients, tokens = [], []

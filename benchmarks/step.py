@@ -75,13 +75,13 @@ def make_config(asked: argparse.Namespace) -> Any:
 def ours(asked: argparse.Namespace, folder: Path) -> list[dict[str, float]]:
     """The events of our own trainer."""
     from gft_lite.models import load_policy
-    from gft_lite.prepare import prepare
+    from gft_lite.preflight.inputs import validate_inputs
     from gft_lite.runs import RunDir
-    from gft_lite.trainer import Trainer
+    from gft_lite.training.trainer import Trainer
 
     config = make_config(asked)
     policy = load_policy(config.model, config.lora, seed=0)
-    prepared = prepare(config)
+    prepared = validate_inputs(config)
     with prepared.scorer as scorer:
         run = RunDir.create(folder / "run", config.to_yaml())
         trainer = Trainer(config, policy, prepared.examples, scorer, run)
@@ -115,14 +115,14 @@ def trl(asked: argparse.Namespace, folder: Path) -> list[dict[str, float]]:
     from trl import GRPOConfig, GRPOTrainer
 
     from gft_lite.models import load_policy
-    from gft_lite.order import prompts_of_step
-    from gft_lite.prepare import prepare
+    from gft_lite.preflight.inputs import validate_inputs
     from gft_lite.rewards import target_of
+    from gft_lite.training.seeding import prompts_of_step
 
     config = make_config(asked)
     policy: Any = load_policy(config.model, config.lora, seed=0)
     policy.model.generation_config.eos_token_id = list(policy.chat.stop_ids)
-    prepared = prepare(config)
+    prepared = validate_inputs(config)
     train = config.train
     examples = [
         example

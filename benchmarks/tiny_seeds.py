@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gft_lite.significance import t_interval
+from gft_lite.evaluation.statistics import t_interval
 
 
 def main() -> None:
@@ -58,9 +58,9 @@ def main() -> None:
 
 def run(method: str, rate: float, seed: int, steps: int, settings: list[str]) -> dict[str, Any]:
     """One run in a directory that is thrown away; its final figures."""
-    from gft_lite.demo import common_config
+    from gft_lite.experiments.demo import common_config
     from gft_lite.runs import RunDir
-    from gft_lite.worker import train
+    from gft_lite.training.worker import train
 
     own = [f"method.name={method}", f"train.learning_rate={rate}"]
     own.append("train.schedule=constant")  # as in every recorded run, whatever the preset has

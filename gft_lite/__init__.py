@@ -16,10 +16,10 @@ _HOMES = {
     "RunConfig": "gft_lite.config",
     "load_config": "gft_lite.config",
     "load_examples": "gft_lite.data",
-    "train": "gft_lite.worker",
-    "train_iter": "gft_lite.worker",
-    "RunResult": "gft_lite.worker",
-    "evaluate": "gft_lite.evaluation",
+    "train": "gft_lite.training.worker",
+    "train_iter": "gft_lite.training.worker",
+    "RunResult": "gft_lite.training.worker",
+    "evaluate": "gft_lite.evaluation.accuracy",
 }
 
 __all__ = ["__version__", *_HOMES]

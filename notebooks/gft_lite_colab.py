@@ -79,10 +79,10 @@ from pathlib import Path
 
 from IPython.display import display
 
-from gft_lite import notebook
 from gft_lite.assets import resolve
 from gft_lite.data import check_file, fix_file
-from gft_lite.judge import judge_with
+from gft_lite.preflight.reward_check import row_scorer
+from gft_lite.report import notebook
 from gft_lite.rewards import build_scorer
 
 WORK = Path("gft-lite-notebook")
@@ -94,7 +94,7 @@ if not TRAIN.exists():
     print(fix_file(resolve(held_out), HELD_OUT, split="test"))
 
 with build_scorer("math") as scorer:
-    display(notebook.data(check_file(TRAIN, judge=judge_with(scorer), judged="math")))
+    display(notebook.data(check_file(TRAIN, judge=row_scorer(scorer), judged="math")))
 
 # %% [markdown]
 # ## Train: first SFT, then GFT
@@ -164,7 +164,7 @@ display(notebook.groups(gft))
 # %%
 from gft_lite import load_examples
 from gft_lite.adapters import model_of
-from gft_lite.compare import compare
+from gft_lite.adapters.compare import compare
 
 questions = load_examples(HELD_OUT, limit=4 if SMOKE else 100).examples
 with build_scorer("math") as scorer:
@@ -183,7 +183,7 @@ display(notebook.comparison(found))
 
 # %%
 from gft_lite.adapters import adapter_folder
-from gft_lite.forgetting import probe
+from gft_lite.evaluation.forgetting import probe
 from gft_lite.models import load_policy
 
 PINNED = [

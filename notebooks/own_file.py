@@ -66,13 +66,13 @@ if SMOKE:
 # %%
 from IPython.display import display
 
-from gft_lite import notebook
 from gft_lite.data import check_file, fix_file
-from gft_lite.judge import judge_with
+from gft_lite.preflight.reward_check import row_scorer
+from gft_lite.report import notebook
 from gft_lite.rewards import build_scorer
 
 with build_scorer(REWARD) as scorer:
-    report = check_file(FILE, columns=MAP, judge=judge_with(scorer), judged=REWARD)
+    report = check_file(FILE, columns=MAP, judge=row_scorer(scorer), judged=REWARD)
 display(notebook.data(report))
 
 # %% [markdown]
@@ -88,7 +88,7 @@ CLEAN = WORK / "clean.jsonl"
 for old in (CLEAN, WORK / "clean.left_out.jsonl"):
     old.unlink(missing_ok=True)
 with build_scorer(REWARD) as scorer:
-    fixed = fix_file(FILE, CLEAN, columns=MAP, judge=judge_with(scorer), drop_rejected=True)
+    fixed = fix_file(FILE, CLEAN, columns=MAP, judge=row_scorer(scorer), drop_rejected=True)
 print(
     f"{fixed.rows} rows read, {fixed.written} written, {fixed.joined} joined, "
     f"{fixed.left_out} left out"
@@ -114,7 +114,7 @@ print(f"{len(lines) - count} rows to train on, {count} held out")
 # %%
 from gft_lite.config import ModelConfig
 from gft_lite.models import load_tokenizer
-from gft_lite.preview import preview
+from gft_lite.preflight.token_preview import preview
 
 examples = load_examples(TRAIN).examples
 for shown in preview(examples[:1], load_tokenizer(ModelConfig(name=MODEL))):
@@ -186,7 +186,7 @@ display(notebook.groups(run))
 
 # %%
 from gft_lite.adapters import model_of
-from gft_lite.compare import compare
+from gft_lite.adapters.compare import compare
 
 with build_scorer(REWARD) as scorer:
     found = compare(

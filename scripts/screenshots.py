@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, expect
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from browser import App, chromium
+from web_app import App, chromium
 
 from gft_lite.assets import ASSETS
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
-from test_models import ASK, batch_of, gradients, held, shake
+from policy_probes import ASK, batch_of, gradients, held, shake
 
 from gft_lite.config import LoraConfig, ModelConfig
 from gft_lite.models import Sampling, load_policy

@@ -18,8 +18,8 @@ from gft_lite.config import LoraConfig, ModelConfig, RunConfig, load_config
 from gft_lite.models import Policy, load_policy
 
 if TYPE_CHECKING:
-    from browser import App
     from playwright.sync_api import Browser
+    from web_app import App
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,7 +56,7 @@ def small_config() -> Callable[..., RunConfig]:
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[App]":
     """The web app on an empty workspace."""
-    from browser import App
+    from web_app import App
 
     app = App(tmp_path_factory.mktemp("app") / "ws")
     yield app
@@ -66,7 +66,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[App]":
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
     """A headless browser."""
-    from browser import chromium
+    from web_app import chromium
 
     with chromium() as browser:
         yield browser

@@ -1,4 +1,4 @@
-"""The plan of the building: who may import whom, and what loads when.
+"""The layers of the package: what each may import, and what an import loads.
 
 Read from the source by its syntax tree, imports inside functions included.
 """
@@ -27,75 +27,39 @@ from gft_lite.config import (
 PACKAGE = Path(gft_lite.__file__).parent
 COMMAND = Path(sys.executable).with_name("gft-lite")
 
-# From the ground up, with the packages each may import besides the standard library. A room imports
-# only rooms above it in this list.
-ROOMS: dict[str, set[str]] = {
+# From the bottom layer up, with the third-party packages that each may import. A layer imports
+# only layers above it in this list.
+LAYERS: dict[str, set[str]] = {
     "types": set(),
-    "resources": set(),
-    "terminal": {"rich"},
     "assets": set(),
-    "files": set(),
-    "config": {"pydantic", "yaml"},
-    "data": {"charset_normalizer", "datasets", "numpy", "openpyxl", "pyarrow"},
     "rewards": {"math_verify", "sympy"},
-    "judge": set(),
-    "advantages": set(),
-    "significance": {"torch"},
+    "config": {"pydantic", "yaml"},
     "runs": {"filelock"},
-    "runaway": set(),
-    "guard": set(),
-    "order": set(),
+    "data": {"charset_normalizer", "datasets", "numpy", "openpyxl", "pyarrow"},
     "groups": set(),
-    "dry_run": set(),
-    "prepare": set(),
-    "limits": set(),
-    "memory": {"huggingface_hub"},
-    "batching": {"torch"},
-    "preview": set(),
     "methods": {"torch"},
-    "models": {"torch", "transformers", "peft", "bitsandbytes", "unsloth", "safetensors"}
-    | {"huggingface_hub"},
-    "inputs": set(),
-    "adapters": {"torch", "safetensors"},
-    "observe": {"torch"},
-    "optimizer": {"torch", "bitsandbytes"},
-    "checkpoints": {"torch", "accelerate"},
-    "best": set(),
-    "gradient": {"torch", "accelerate"},
-    "fitting": {"torch", "psutil"},
-    "likelihood": {"torch"},
-    "dry_step": {"torch"},
-    "rollout": {"torch"},
-    "trainer": {"torch", "accelerate"},
+    "models": {"huggingface_hub", "peft", "safetensors", "torch", "transformers", "unsloth"},
+    "memory": {"huggingface_hub", "psutil", "torch"},
+    "preflight": set(),
+    "evaluation": {"lm_eval", "torch"},
     "distill": {"torch"},
-    "evaluation": {"torch"},
-    "forgetting": set(),
-    "measure": set(),
-    "compare": {"torch"},
-    "mix": set(),
+    "adapters": {"torch"},
+    "training": {"accelerate", "bitsandbytes", "torch"},
     "export": {"huggingface_hub", "torch", "yaml"},
     "report": {"yaml"},
-    "compare_page": set(),
-    "notebook": set(),
-    "lm_eval_tasks": {"lm_eval"},
-    "pipeline": set(),
+    "experiments": set(),
+    "model_server": {"torch"},
+    "ui": {"filelock", "gradio", "starlette", "yaml"},
+    "cli": {"rich", "typer", "yaml"},
+    "advantages": set(),
     "worker": set(),
-    "serving": {"torch"},
-    "workspace": set(),
-    "web_settings": set(),
-    "jobs": {"filelock"},
-    "contest": set(),
-    "demo": set(),
-    "ui": {"gradio", "starlette", "yaml"},
-    "cli": {"typer", "rich", "yaml"},
     "__main__": set(),
 }
-# Besides the order: who starts a process of another room must not import it as well.
+# Besides the order: a layer that starts a process of another must not import it.
 NEVER = {
-    ("jobs", "worker"),
+    ("ui", "training"),
+    ("ui", "model_server"),
     ("ui", "worker"),
-    ("ui", "serving"),
-    ("ui", "trainer"),
     ("ui", "cli"),
     ("report", "models"),
 }
@@ -105,7 +69,7 @@ def sources() -> list[Path]:
     return sorted(p for p in PACKAGE.rglob("*.py") if "presets" not in p.parts)
 
 
-def room_of(path: Path) -> str:
+def layer_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -117,14 +81,14 @@ def imports_of(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            if node.module == "gft_lite":  # `from gft_lite import terminal`
+            if node.module == "gft_lite":  # `from gft_lite.cli import terminal`
                 found |= {f"gft_lite.{alias.name}" for alias in node.names}
             else:
                 found.add(node.module or "")
     return found
 
 
-def imported_rooms(path: Path) -> set[str]:
+def imported_layers(path: Path) -> set[str]:
     own = {name.split(".")[1] for name in imports_of(path) if name.startswith("gft_lite.")}
     return own - {"__version__"}
 
@@ -137,27 +101,27 @@ def imported_packages(path: Path) -> set[str]:
 ALL = [pytest.param(path, id=path.relative_to(PACKAGE).as_posix()) for path in sources()]
 
 
-def test_every_room_is_in_the_plan() -> None:
-    unknown = {room_of(path) for path in sources()} - set(ROOMS) - {"__init__"}
-    assert not unknown, f"say in ROOMS of tests/test_structure.py where {unknown} belongs"
+def test_every_layer_is_in_the_plan() -> None:
+    unknown = {layer_of(path) for path in sources()} - set(LAYERS) - {"__init__"}
+    assert not unknown, f"add {unknown} to LAYERS in tests/test_structure.py"
 
 
 @pytest.mark.parametrize("path", ALL)
 def test_imports_point_downwards(path: Path) -> None:
-    room, order = room_of(path), list(ROOMS)
-    if room == "__init__":
-        assert imported_rooms(path) == set()
+    layer, order = layer_of(path), list(LAYERS)
+    if layer == "__init__":
+        assert imported_layers(path) == set()
         return
-    allowed = {*order[: order.index(room)], room} if room in ROOMS else set(order)
-    wrong = imported_rooms(path) - allowed
-    assert not wrong, f"{path.name} of room {room} imports {wrong}, which lie above it"
-    assert not {other for here, other in NEVER if here == room} & imported_rooms(path)
+    allowed = {*order[: order.index(layer)], layer} if layer in LAYERS else set(order)
+    wrong = imported_layers(path) - allowed
+    assert not wrong, f"{path.name} of layer {layer} imports {wrong}, which are not below it"
+    assert not {other for here, other in NEVER if here == layer} & imported_layers(path)
 
 
 @pytest.mark.parametrize("path", ALL)
-def test_every_room_keeps_to_its_packages(path: Path) -> None:
-    wrong = imported_packages(path) - ROOMS.get(room_of(path), set())
-    assert not wrong, f"{path.name} of room {room_of(path)} imports {wrong}"
+def test_every_layer_keeps_to_its_packages(path: Path) -> None:
+    wrong = imported_packages(path) - LAYERS.get(layer_of(path), set())
+    assert not wrong, f"{path.name} of layer {layer_of(path)} imports {wrong}"
 
 
 def test_the_reader_of_imports_sees_all_of_them(tmp_path: Path) -> None:
@@ -166,7 +130,7 @@ def test_the_reader_of_imports_sees_all_of_them(tmp_path: Path) -> None:
         "import os, torch.nn as nn\nfrom gft_lite import runs\n"
         "def f():\n    from gft_lite.data.load import x\n    if x:\n        import yaml\n"
     )
-    assert imported_rooms(file) == {"runs", "data"}
+    assert imported_layers(file) == {"runs", "data"}
     assert imported_packages(file) == {"torch", "yaml"}
 
 
@@ -181,8 +145,10 @@ def test_every_file_has_a_docstring(path: Path) -> None:
 @pytest.mark.parametrize(
     "module",
     "gft_lite gft_lite.config gft_lite.data gft_lite.rewards gft_lite.runs gft_lite.groups "
-    "gft_lite.prepare gft_lite.memory gft_lite.worker gft_lite.report gft_lite.cli "
-    "gft_lite.notebook".split(),
+    "gft_lite.preflight.inputs gft_lite.memory gft_lite.worker gft_lite.training.worker "
+    "gft_lite.training.stages gft_lite.training.seeding gft_lite.evaluation.suite "
+    "gft_lite.report gft_lite.cli "
+    "gft_lite.report.notebook".split(),
 )
 def test_importing_this_loads_nothing_heavy(module: str) -> None:
     heavy = "{'torch', 'transformers', 'datasets', 'pyarrow', 'sympy', 'gradio', 'accelerate'}"
@@ -233,6 +199,7 @@ def test_public_names_are_there() -> None:
     ("module", "name"),
     [
         ("gft_lite.advantages", "group_advantages"),
+        ("gft_lite.worker", "resume"),
         ("gft_lite.methods", "METHODS"),
         ("gft_lite.methods.gft", "gft_loss"),
         ("gft_lite.rewards", "build_scorer"),

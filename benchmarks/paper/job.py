@@ -39,7 +39,7 @@ def train_one(variant: Variant, seed: int, rate: float, start: Path | None, work
         start: run whose adapter is continued, None for a fresh adapter.
         work: folder for run directories and data files.
     """
-    from gft_lite.worker import train
+    from gft_lite.training.worker import train
 
     config = settings(variant, seed, rate, start, work)
     out = run_dir(variant, seed, rate, work)
@@ -149,9 +149,9 @@ def measure_passes(
 ) -> Row:
     """mean@k and pass@k for k up to `samples`, on the first held-out problems."""
     from gft_lite.config import DataConfig, ModelConfig
-    from gft_lite.evaluation import evaluate
+    from gft_lite.evaluation.accuracy import evaluate
     from gft_lite.models import load_policy
-    from gft_lite.prepare import load
+    from gft_lite.preflight.inputs import load
     from gft_lite.rewards import build_scorer
 
     path = "embedded:target_test"

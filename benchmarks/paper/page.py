@@ -35,10 +35,10 @@ from variants import (
     Variant,
 )
 
+from gft_lite.evaluation.statistics import t_interval
 from gft_lite.report.charts import Line, line_chart
 from gft_lite.report.dots import Pair, dot_chart
 from gft_lite.report.numbers import short_percent
-from gft_lite.significance import t_interval
 
 Row = dict[str, Any]
 BASE = {"target_greedy": 0.025, "old_skill_greedy": 0.995}  # gft_lite/assets/build.json

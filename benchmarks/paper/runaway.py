@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gft_lite.significance import Z_95
+from gft_lite.evaluation.statistics import Z_95
 
 Row = dict[str, Any]
 ENTROPY = "entropy_nats_per_token"

@@ -27,7 +27,7 @@ from gft_lite.cli import (
     train,
     ui,
 )
-from gft_lite.resources import CPU, extend_cpu_time, shortage
+from gft_lite.runs.resources import CPU, extend_cpu_time, shortage
 from gft_lite.types import GftError, InputError, TrainingError
 
 Commands = Mapping[str, Callable[..., None]]
@@ -92,7 +92,7 @@ app.add_typer(_group("List, show and stop runs.", RUNS), name="runs")
 
 def main() -> None:
     """Entry point: turns every error into a sentence and an exit code."""
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
 
     debug = bool(os.environ.get("GFT_LITE_DEBUG"))
     if hasattr(signal, "SIGXCPU"):  # not on Windows

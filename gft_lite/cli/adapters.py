@@ -19,11 +19,11 @@ from gft_lite.cli.options import (
     TemperatureOption,
     parse_map,
 )
-from gft_lite.cli.questions import Asking, model_config, questions, short_enough
+from gft_lite.cli.questions import EvalData, model_config, questions, short_enough
 from gft_lite.types import ConfigError
 
 if TYPE_CHECKING:
-    from gft_lite.compare import Comparison
+    from gft_lite.adapters.compare import Comparison
 
 SHOWN_ROWS = 10
 SHOWN_CHARS = 70
@@ -54,9 +54,9 @@ def compare(
     json_: JsonOption = False,
 ) -> None:
     """Base and adapters side by side on the same prompts, each with proof of what it is."""
-    from gft_lite import terminal
-    from gft_lite.compare import compare as compare_all
-    from gft_lite.compare_page import write_compare_page
+    from gft_lite.adapters.compare import compare as compare_all
+    from gft_lite.cli import terminal
+    from gft_lite.report.compare_page import write_compare_page
     from gft_lite.types import Example, Message
 
     if bool(data) == bool(prompt):
@@ -69,7 +69,7 @@ def compare(
         "seed": seed,
     }
     if data:
-        asking = Asking(data, limit, parse_map(map_), skip_bad_rows)
+        asking = EvalData(data, limit, parse_map(map_), skip_bad_rows)
         with questions(asking, reward) as (examples, scorer):
             found = compare_all(
                 config,
@@ -116,7 +116,7 @@ def export(
     """Write an adapter for other tools, after checking that it does what the live model does."""
     from dataclasses import asdict
 
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
     from gft_lite.config import ModelConfig
     from gft_lite.export import export as write
 
@@ -171,9 +171,9 @@ def mix(
     """One adapter out of several runs or checkpoints (a soup)."""
     from dataclasses import asdict
 
-    from gft_lite import terminal
-    from gft_lite.mix import Part, greedy_soup
-    from gft_lite.mix import mix as mix_parts
+    from gft_lite.adapters.mix import Part, greedy_soup
+    from gft_lite.adapters.mix import mix as mix_parts
+    from gft_lite.cli import terminal
 
     weights = weight or [1 / len(adapter)] * len(adapter)
     if len(weights) != len(adapter):
@@ -183,7 +183,7 @@ def mix(
     config = model_config(model, adapter, load_in_4bit=load_in_4bit)
     parts = [Part(path, each) for path, each in zip(adapter, weights, strict=True)]
     if how == "greedy":
-        with questions(Asking(data or "", limit, {}, False), reward) as (examples, scorer):
+        with questions(EvalData(data or "", limit, {}, False), reward) as (examples, scorer):
             done = greedy_soup(config, parts, out, examples, scorer, max_new_tokens=max_new_tokens)
     else:
         done = mix_parts(config, parts, out, how=how, rank=rank, density=density, seed=seed)
@@ -199,7 +199,7 @@ def mix(
 
 
 def _show(found: Comparison) -> None:
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
 
     percent = terminal.percent
     terminal.table(

@@ -22,7 +22,7 @@ from gft_lite.cli.options import (
 from gft_lite.types import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from gft_lite.data import Judge
+    from gft_lite.data import RowScorer
 
 AgainstOption = Annotated[
     str | None, typer.Option(help="Held-out file whose prompts must not occur here.")
@@ -49,8 +49,8 @@ def check(
 
     Exits with code 2 if no row can be used.
     """
-    from gft_lite import terminal
     from gft_lite.assets import resolve
+    from gft_lite.cli import terminal
     from gft_lite.data import check_file, report_json, report_text
 
     with _judge(reward) as judge, terminal.counting() as progress:
@@ -92,12 +92,12 @@ def preview(
     """Show rows as the model will see them, the trained part in ⟦…⟧."""
     from dataclasses import asdict
 
-    from gft_lite import terminal
     from gft_lite.assets import resolve
+    from gft_lite.cli import terminal
     from gft_lite.config import ModelConfig
     from gft_lite.data import load_examples
     from gft_lite.models import load_tokenizer
-    from gft_lite.preview import preview as rendered
+    from gft_lite.preflight.token_preview import preview as rendered
 
     loaded = load_examples(
         resolve(file),
@@ -135,8 +135,8 @@ def fix(
     """Write usable rows in canonical form, and what was left out with its reason beside them."""
     from dataclasses import asdict
 
-    from gft_lite import terminal
     from gft_lite.assets import resolve
+    from gft_lite.cli import terminal
     from gft_lite.data import fix_file
 
     if drop_rejected and not reward:
@@ -164,11 +164,11 @@ def fix(
 
 
 @contextmanager
-def _judge(reward: str | None) -> Iterator[Judge | None]:
-    from gft_lite.judge import judge_with
+def _judge(reward: str | None) -> Iterator[RowScorer | None]:
+    from gft_lite.preflight.reward_check import row_scorer
 
     with nullcontext() if reward is None else scorer_of(reward) as scorer:
-        yield judge_with(scorer) if scorer else None
+        yield row_scorer(scorer) if scorer else None
 
 
 def _token_counter(model: str) -> Callable[[str], int]:

@@ -61,8 +61,8 @@ def distill(
     """Let a teacher answer every prompt; stopped, the same command goes on where it was."""
     from dataclasses import asdict
 
-    from gft_lite import terminal
     from gft_lite.assets import resolve
+    from gft_lite.cli import terminal
     from gft_lite.data import load_examples
     from gft_lite.distill import Endpoint, endpoint_teacher
     from gft_lite.distill.run import distill as fill_in
@@ -139,8 +139,8 @@ def _local_teacher(
 
 def _keep_best(model: str, keep: int) -> Keep:
     from gft_lite.config import ModelConfig
-    from gft_lite.likelihood import likeliest
     from gft_lite.models import load_policy
+    from gft_lite.training.likelihood import select_by_likelihood
 
     policy = load_policy(ModelConfig(name=model), None)
-    return lambda example, texts: likeliest(policy, example, texts, keep)
+    return lambda example, texts: select_by_likelihood(policy, example, texts, keep)

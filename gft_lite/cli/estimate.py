@@ -23,7 +23,7 @@ def estimate(
     With --gpu-gib it says what to change where the run does not fit. The exit code is 0 either way:
     the question was answered. Scripts read `verdict` of --json.
     """
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
     from gft_lite.config import load_config
     from gft_lite.memory import GIB, forecast, shape_of
 

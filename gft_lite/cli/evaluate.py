@@ -20,11 +20,11 @@ from gft_lite.cli.options import (
     TemperatureOption,
     parse_map,
 )
-from gft_lite.cli.questions import Asking, model_config, questions, scorable, short_enough
+from gft_lite.cli.questions import EvalData, model_config, questions, scorable, short_enough
 
 if TYPE_CHECKING:
-    from gft_lite.evaluation import Evaluation
-    from gft_lite.forgetting import Forgetting
+    from gft_lite.evaluation.accuracy import Evaluation
+    from gft_lite.evaluation.forgetting import Forgetting
 
 TASKS_LIMIT_HELP = "Task of the lm-evaluation-harness; may be repeated."
 
@@ -55,18 +55,19 @@ def eval_(
     json_: JsonOption = False,
 ) -> None:
     """Greedy accuracy, mean@k, pass@k, what was forgotten, and what RL would have to work with."""
-    from gft_lite import lm_eval_tasks, terminal
     from gft_lite.adapters import adapter_folder
-    from gft_lite.evaluation import check_samples, evaluate
-    from gft_lite.forgetting import probe
+    from gft_lite.cli import terminal
+    from gft_lite.evaluation import lm_eval_tasks
+    from gft_lite.evaluation.accuracy import check_samples, evaluate
+    from gft_lite.evaluation.forgetting import probe
     from gft_lite.models import load_policy
 
     check_samples(k, samples)
     if lm_eval:
         lm_eval_tasks.check_installed()
-    asking = Asking(data, limit, parse_map(map_), skip_bad_rows)
+    asking = EvalData(data, limit, parse_map(map_), skip_bad_rows)
     with questions(asking, reward) as (examples, scorer):
-        kept_asking = Asking(retention or "", limit, {}, skip_bad_rows)
+        kept_asking = EvalData(retention or "", limit, {}, skip_bad_rows)
         kept, dropped = scorable(kept_asking, scorer) if retention else ((), ())
         terminal.note_dropped(dropped)
         folder = adapter_folder(adapter) if adapter else None
@@ -115,7 +116,7 @@ def eval_(
 
 def _show(name: str, data: str, found: Evaluation) -> None:
     """The table of figures, with intervals where they are shares."""
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
     from gft_lite.report.numbers import at_k
 
     shares = {"greedy": ("greedy_accuracy", found.greedy_accuracy)}
@@ -151,7 +152,7 @@ def _show(name: str, data: str, found: Evaluation) -> None:
 
 
 def _show_forgetting(forgot: Forgetting) -> None:
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
 
     if forgot.before and forgot.after and forgot.paired:
         terminal.result(

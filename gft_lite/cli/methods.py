@@ -22,7 +22,7 @@ from gft_lite.types import ConfigError
 
 if TYPE_CHECKING:
     from gft_lite.config import RunConfig
-    from gft_lite.contest import Contest, Entry
+    from gft_lite.experiments import MethodComparison, Variant
 
 DEFAULT_PRESET = "tiny-cpu"  # where neither a preset nor a model is named
 CURVE_POINTS = 4
@@ -40,8 +40,8 @@ def demo(
     set_: SetOption = None,
 ) -> None:
     """Base, SFT, DFT and GFT side by side on the embedded model: minutes, no GPU, no download."""
-    from gft_lite import terminal
-    from gft_lite.demo import DOCUMENT, RECIPES, run_demo
+    from gft_lite.cli import terminal
+    from gft_lite.experiments.demo import DOCUMENT, RECIPES, run_demo
 
     terminal.note(
         "The embedded demo model (2.8 M parameters) knows one-step word problems and learns "
@@ -94,9 +94,9 @@ def compare_methods(
     json_: JsonOption = False,
 ) -> None:
     """Train several methods on your own file alike, and print one table. See docs."""
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
     from gft_lite.config import load_config
-    from gft_lite.contest import run_contest
+    from gft_lite.experiments import run_comparison
     from gft_lite.report import METHODS_DOCUMENT
 
     chosen = preset or (None if model else [DEFAULT_PRESET])
@@ -117,7 +117,7 @@ def compare_methods(
     runs = [name for entry in entries for name in entry.configs(common)]
     steps_each = common.train.steps
     with terminal.training_progress("training", steps_each * len(runs)) as show:
-        found = run_contest(
+        found = run_comparison(
             common,
             entries,
             out,
@@ -137,14 +137,14 @@ def compare_methods(
     terminal.note(_places(found, METHODS_DOCUMENT))
 
 
-def parse_entries(methods: str, rates: str | None) -> list[Entry]:
-    """`sft,gft` and `sft=3e-4:1e-3` → the entries of a contest.
+def parse_entries(methods: str, rates: str | None) -> list[Variant]:
+    """`sft,gft` and `sft=3e-4:1e-3` → the entries of a comparison.
 
     Raises:
         ConfigError: an unknown or repeated method, or a rate that is none.
     """
     from gft_lite.config import METHOD_CONFIGS, nearest
-    from gft_lite.contest import Entry
+    from gft_lite.experiments import Variant
 
     names = [name.strip() for name in methods.split(",") if name.strip()]
     if not names:
@@ -163,7 +163,7 @@ def parse_entries(methods: str, rates: str | None) -> list[Entry]:
                 f"({', '.join(names)})"
             )
         given[name] = tuple(sorted({_rate(text, part) for text in listed.split(":")}))
-    return [Entry(name, {"method": name}, given.get(name, ())) for name in names]
+    return [Variant(name, {"method": name}, given.get(name, ())) for name in names]
 
 
 def _rate(text: str, part: str) -> float:
@@ -199,9 +199,9 @@ def _told_in_a_row(runs: list[str], steps: int, show: Any) -> Any:
     return on_event
 
 
-def _show(found: Contest, *, full: bool = False) -> None:
+def _show(found: MethodComparison, *, full: bool = False) -> None:
     """The table; with `full`, intervals and what every method cost."""
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
     from gft_lite.report.numbers import at_k
 
     percent, k = terminal.percent, found.k
@@ -228,6 +228,6 @@ def _show(found: Contest, *, full: bool = False) -> None:
     terminal.table(f"After {found.steps} steps, seed {found.seed}", columns, lines)
 
 
-def _places(found: Contest, document: str) -> str:
+def _places(found: MethodComparison, document: str) -> str:
     out = found.out
     return f"Report: {out / 'report.html'}   Figures: {out / document}   Adapters: {out}/*/adapter"

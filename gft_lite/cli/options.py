@@ -100,7 +100,7 @@ def parse_reward(text: str) -> Any:
 
 def scorer_of(reward: str) -> Scorer:
     """The scorer that --reward names. Own code may be named: who types it owns the machine."""
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
     from gft_lite.rewards import build_scorer
 
     scorer = build_scorer(parse_reward(reward), allow_custom=True)

@@ -30,10 +30,10 @@ def dry_run(
     """Score experts and teachers as training will, group by group, before any model is loaded."""
     from dataclasses import asdict
 
-    from gft_lite import terminal
     from gft_lite.assets import resolve
+    from gft_lite.cli import terminal
     from gft_lite.data import load_examples
-    from gft_lite.dry_run import dry_run as score_demonstrations
+    from gft_lite.preflight.group_preview import dry_run as score_demonstrations
 
     loaded = load_examples(
         resolve(file),
@@ -80,8 +80,8 @@ def split(
     """Write usable rows in canonical form: some to train on, some held out to measure with."""
     from dataclasses import asdict
 
-    from gft_lite import terminal
     from gft_lite.assets import resolve
+    from gft_lite.cli import terminal
     from gft_lite.data import split_file
 
     found = split_file(

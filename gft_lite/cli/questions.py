@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asking:
+class EvalData:
     """What a command said about the questions of one file."""
 
     data: str
@@ -28,9 +28,9 @@ class Asking:
 
 
 @contextmanager
-def questions(asking: Asking, reward: str) -> Iterator[tuple[Sequence[Example], Scorer]]:
+def questions(asking: EvalData, reward: str) -> Iterator[tuple[Sequence[Example], Scorer]]:
     """Rows that the reward can judge, and the reward itself."""
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
 
     with scorer_of(reward) as scorer:
         examples, dropped = scorable(asking, scorer)
@@ -38,10 +38,10 @@ def questions(asking: Asking, reward: str) -> Iterator[tuple[Sequence[Example], 
         yield examples, scorer
 
 
-def scorable(asking: Asking, scorer: Scorer) -> tuple[Sequence[Example], tuple[str, ...]]:
+def scorable(asking: EvalData, scorer: Scorer) -> tuple[Sequence[Example], tuple[str, ...]]:
     """Rows of a file that a reward can judge, and a sentence about each that was dropped."""
     from gft_lite.config import DataConfig
-    from gft_lite.prepare import check_reward, dropped_rows, load
+    from gft_lite.preflight.inputs import check_reward, dropped_rows, load
 
     data, skip = asking.data, asking.skip_bad_rows
     config = DataConfig(path=data, limit=asking.limit, columns=asking.columns, skip_bad_rows=skip)
@@ -51,12 +51,13 @@ def scorable(asking: Asking, scorer: Scorer) -> tuple[Sequence[Example], tuple[s
 
 
 def short_enough(
-    examples: Sequence[Example], policy: Policy, answer_tokens: int, asking: Asking
+    examples: Sequence[Example], policy: Policy, answer_tokens: int, asking: EvalData
 ) -> Sequence[Example]:
     """Rows whose prompt leaves room for an answer; longer ones are refused, or dropped and told."""
-    from gft_lite import prepare, terminal
+    from gft_lite.cli import terminal
+    from gft_lite.preflight import inputs
 
-    kept = prepare.short_enough(
+    kept = inputs.short_enough(
         examples,
         lambda example: len(policy.chat.prompt_ids(example.prompt)),
         policy.max_length - answer_tokens,

@@ -16,7 +16,7 @@ def list_(
     json_: JsonOption = False,
 ) -> None:
     """All runs below a folder, newest first."""
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
     from gft_lite.runs import list_runs
 
     found = [(str(run.path), run.current()) for run in list_runs(root)]
@@ -41,7 +41,7 @@ def list_(
 
 def show(run_dir: Path, json_: JsonOption = False) -> None:
     """State, settings that differ from the defaults, and the last figures of a run."""
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
     from gft_lite.runs import RunDir
 
     run = RunDir.open(run_dir)
@@ -72,7 +72,7 @@ def show(run_dir: Path, json_: JsonOption = False) -> None:
 
 def stop(run_dir: Path) -> None:
     """Ask a run to end after its current step; it writes a checkpoint first."""
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
     from gft_lite.runs import BUSY, RunDir, writing
 
     run = RunDir.open(run_dir)
@@ -91,7 +91,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="HTML file to write.")] = None,
 ) -> None:
     """Write a self-contained HTML report of a run, a demo, or a comparison of methods."""
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
     from gft_lite.report import methods_document, write_methods_report, write_run_report
     from gft_lite.runs import RunDir
 

@@ -19,7 +19,7 @@ from gft_lite.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from gft_lite.worker import RunResult
+    from gft_lite.training.worker import RunResult
 
 
 def train(
@@ -36,9 +36,9 @@ def train(
     json_: JsonOption = False,
 ) -> None:
     """Train an adapter. Without a model named, the embedded demo model is trained."""
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
     from gft_lite.config import load_config, method_names, total_steps
-    from gft_lite.worker import train as train_run
+    from gft_lite.training.worker import train as train_run
 
     # as JSON, which is YAML: a file or column may be called anything
     overrides = [f"data.path={json.dumps(data)}"] if data else []
@@ -64,10 +64,10 @@ def resume(
     json_: JsonOption = False,
 ) -> None:
     """Continue a run from its last checkpoint, to the numbers it would have had."""
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
     from gft_lite.config import total_steps
     from gft_lite.runs import RunDir
-    from gft_lite.worker import resume as resume_run
+    from gft_lite.training.worker import resume as resume_run
 
     config = RunDir.open(run_dir).config()
     with terminal.training_progress("training", total_steps(config)) as show:
@@ -79,7 +79,7 @@ def presets(
     name: Annotated[str | None, typer.Argument(help="Show this preset.")] = None,
 ) -> None:
     """List presets, or print one."""
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
     from gft_lite.config import preset_names, preset_path
 
     if name:
@@ -99,7 +99,7 @@ def next_run_folder(method: str) -> Path:
 
 
 def _tell(show: Any) -> Any:
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
 
     def on_event(event: dict[str, Any]) -> None:
         if event["type"] == "started":
@@ -121,7 +121,7 @@ def _tell(show: Any) -> Any:
 
 
 def _print_result(result: RunResult, as_json: bool) -> None:
-    from gft_lite import terminal
+    from gft_lite.cli import terminal
     from gft_lite.report import run_warnings
     from gft_lite.runs import RunDir
 

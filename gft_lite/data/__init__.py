@@ -5,14 +5,14 @@
 Importing this is cheap: pyarrow and datasets are imported by the readers that need them.
 """
 
-from gft_lite.data.findings import KINDS, Finding, Judge, Judgement
-from gft_lite.data.fix import Fixed, canonical_line, canonical_row, fix_file
-from gft_lite.data.formats import FORMATS, Format
+from gft_lite.data.checks.dedup import spelled
+from gft_lite.data.checks.report import Lengths, Report, check_file
+from gft_lite.data.checks.report_text import read_report, report_json, report_text
+from gft_lite.data.checks.warnings import KINDS, Finding, Judgement, RowScorer
+from gft_lite.data.clean import Fixed, canonical_line, canonical_row, fix_file
+from gft_lite.data.formats.recognise import Recognition
+from gft_lite.data.formats.registry import FORMATS, Format
 from gft_lite.data.load import Loaded, load_examples
-from gft_lite.data.recognise import Recognition
-from gft_lite.data.repeats import spelled
-from gft_lite.data.report import Lengths, Report, check_file
-from gft_lite.data.report_text import read_report, report_json, report_text
 from gft_lite.data.rows import BadRow
 from gft_lite.data.split import Parts, parted, prompt_rank, prompts_by_rank, split_file
 from gft_lite.data.store import StoredExamples, subset, where
@@ -24,13 +24,13 @@ __all__ = [
     "Finding",
     "Fixed",
     "Format",
-    "Judge",
     "Judgement",
     "Lengths",
     "Loaded",
     "Parts",
     "Recognition",
     "Report",
+    "RowScorer",
     "StoredExamples",
     "canonical_line",
     "canonical_row",

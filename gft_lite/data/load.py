@@ -17,11 +17,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from gft_lite.data.formats import FORMATS, Format
-from gft_lite.data.hub import is_hub_name, read_hub
-from gft_lite.data.mapping import Origin, Said, numbered, read_origin, renamed
-from gft_lite.data.readers import Reading, read_path
-from gft_lite.data.recognise import (
+from gft_lite.data.formats.mapping import ColumnSpec, Origin, numbered, read_origin, renamed
+from gft_lite.data.formats.recognise import (
     PEEK_ROWS,
     Recognition,
     check_mapping,
@@ -30,9 +27,12 @@ from gft_lite.data.recognise import (
     known_format,
     recognise,
 )
+from gft_lite.data.formats.registry import FORMATS, Format
+from gft_lite.data.readers.dispatch import Reading, read_path
+from gft_lite.data.readers.hub import is_hub_name, read_hub
+from gft_lite.data.readers.sniff import READ_FORMATS
 from gft_lite.data.rows import BadRow, Fields, JoinedRow, Record, RowError
-from gft_lite.data.sniff import READ_FORMATS
-from gft_lite.data.store import Gathering
+from gft_lite.data.store import ExampleBuffer
 from gft_lite.types import DataError, Example, Message
 
 SHOWN_BAD_ROWS = 5
@@ -54,7 +54,7 @@ class ReadOptions(TypedDict, total=False):
     """
 
     format: str
-    columns: Mapping[str, Said] | None
+    columns: Mapping[str, ColumnSpec] | None
     limit: int | None
     split: str
     system_prompt: str | None
@@ -97,7 +97,7 @@ def load_examples(
     `skip_bad_rows` is false; the message names the first of them.
     """
     opened = open_rows(path, **options)
-    examples = Gathering()
+    examples = ExampleBuffer()
     places: dict[int, int] = {}
     bad: list[BadRow] = []
     joined = 0
@@ -142,7 +142,7 @@ def open_rows(
     path: str | os.PathLike[str],
     *,
     format: str = "auto",
-    columns: Mapping[str, Said] | None = None,
+    columns: Mapping[str, ColumnSpec] | None = None,
     limit: int | None = None,
     split: str = "train",
     system_prompt: str | None = None,

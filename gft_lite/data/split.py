@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
-from gft_lite.data.fix import canonical_line, new_file
+from gft_lite.data.checks.dedup import spelled
+from gft_lite.data.clean import canonical_line, new_file
 from gft_lite.data.load import ReadOptions, load_examples
-from gft_lite.data.repeats import spelled
 from gft_lite.data.store import subset
 from gft_lite.types import DataError, Example
 

@@ -43,7 +43,7 @@ def where(examples: Sequence[Example], keep: Callable[[Example], bool]) -> Seque
     return subset(examples, array("q", (n for n, e in enumerate(examples) if keep(e))))
 
 
-class _Shelf:
+class _DiskStore:
     """Lines in a temporary file that is gone when the program ends."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class StoredExamples(Sequence[Example]):
     """Examples on disk; `joined` are further rows of a group, by the place of its first."""
 
     def __init__(
-        self, shelf: _Shelf, places: Sequence[int], joined: Mapping[int, Sequence[int]]
+        self, shelf: _DiskStore, places: Sequence[int], joined: Mapping[int, Sequence[int]]
     ) -> None:
         self._shelf, self._places, self._joined = shelf, places, joined
 
@@ -103,13 +103,13 @@ class StoredExamples(Sequence[Example]):
         return StoredExamples(self._shelf, chosen, self._joined)
 
 
-class Gathering:
+class ExampleBuffer:
     """Examples as they come; moves to disk when they are many."""
 
     def __init__(self, in_memory_rows: int = IN_MEMORY_ROWS) -> None:
         self._limit = in_memory_rows
         self._memory: list[Example] = []
-        self._shelf: _Shelf | None = None
+        self._shelf: _DiskStore | None = None
         self._numbers = array("q")
         self._joined: dict[int, list[int]] = {}
 
@@ -119,7 +119,7 @@ class Gathering:
     def add(self, example: Example) -> None:
         """Take an example in at the end."""
         if self._shelf is None and len(self._memory) >= self._limit:
-            self._shelf = _Shelf()
+            self._shelf = _DiskStore()
             self._numbers.extend(map(self._shelf.put, self._memory))
             self._memory = []
         if self._shelf is None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from gft_lite.distill.answers import Answer, Ask
-from gft_lite.fitting import Fitting
+from gft_lite.memory.adaptive_batch import AdaptiveBatchSize
 from gft_lite.models import Policy, Sampling
 from gft_lite.types import Message
 
@@ -17,7 +17,7 @@ def local_teacher(policy: Policy, sampling: Sampling, *, batch: int = 32, seed: 
 
     A batch that does not fit into memory is halved, for the calls that follow as well.
     """
-    fitting = Fitting(batch)
+    fitting = AdaptiveBatchSize(batch)
 
     def ask(prompts: Sequence[tuple[Message, ...]]) -> list[Answer]:
         ids = [policy.chat.prompt_ids(prompt) for prompt in prompts]

@@ -11,8 +11,8 @@ from typing import Any
 from gft_lite.data import canonical_row
 from gft_lite.distill.answers import Answer, Ask
 from gft_lite.distill.journal import Entry, Journal, digest
-from gft_lite.files import new_file
 from gft_lite.rewards import Scorer, target_of
+from gft_lite.runs.atomic import new_file
 from gft_lite.types import DataError, Example, InputError, Score
 
 PROMPTS_AT_ONCE = 16

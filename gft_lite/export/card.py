@@ -10,7 +10,7 @@ import yaml
 
 from gft_lite.config import EMBEDDED_MODEL
 from gft_lite.export.parity import Parity
-from gft_lite.models.identity import local_folder
+from gft_lite.models.fingerprint import local_folder
 
 Record = Mapping[str, Any]
 SHARES = ("greedy_accuracy", "mean_at_k", "pass_at_k")

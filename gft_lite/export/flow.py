@@ -16,11 +16,11 @@ from gft_lite.export.hub import upload
 from gft_lite.export.job import Dtype, Job, Kind, base_for_others, gate_prompts
 from gft_lite.export.parity import Parity
 from gft_lite.export.write import to_gguf, write_adapter, write_merged_model
-from gft_lite.files import new_folder
-from gft_lite.models.check import check_adapter
-from gft_lite.models.identity import RECORD
+from gft_lite.models.fingerprint import RECORD
 from gft_lite.models.load import source_of
+from gft_lite.models.validation import check_adapter
 from gft_lite.runs import claim_empty
+from gft_lite.runs.atomic import new_folder
 
 
 @dataclass(frozen=True)

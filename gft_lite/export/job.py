@@ -20,7 +20,7 @@ from gft_lite.assets import resolve
 from gft_lite.config import EMBEDDED_MODEL, ModelConfig, RunConfig, config_from_dict
 from gft_lite.data import load_examples
 from gft_lite.models import Policy
-from gft_lite.models.check import read_record
+from gft_lite.models.validation import read_record
 from gft_lite.runs import step_of
 from gft_lite.types import InputError, Message
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from gft_lite.batching import TokenSequence, collate
-from gft_lite.fitting import generate_in_batches, in_micro_batches
+from gft_lite.memory.adaptive_batch import generate_in_batches, in_micro_batches
 from gft_lite.models import Policy, Sampling
+from gft_lite.models.batching import TokenSequence, collate
 from gft_lite.types import GftError, Message
 
 # Largest difference of one token's log-prob, in nats, that the number format explains. float32 is

@@ -17,9 +17,9 @@ from gft_lite.export.gguf import GgufType, convert_adapter, convert_model
 from gft_lite.export.job import Job, base_for_others, record_for_others
 from gft_lite.export.parity import TOLERANCE, Parity, ParityError, Trace, against, trace
 from gft_lite.models import Policy, load_policy
-from gft_lite.models.check import read_json
-from gft_lite.models.identity import RECORD, WEIGHTS, local_folder
+from gft_lite.models.fingerprint import RECORD, WEIGHTS, local_folder
 from gft_lite.models.merge import copy_base, copy_tokenizer, write_merged
+from gft_lite.models.validation import read_json
 from gft_lite.types import ModelError
 
 GATE_TOKENS = 64

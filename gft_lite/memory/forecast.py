@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from gft_lite.config import GroupConfig, LoraConfig, RunConfig
+from gft_lite.config.constants import CHUNK_ELEMENTS
 from gft_lite.memory.shapes import Shape
 
 Verdict = Literal["fits", "tight", "does not fit"]
@@ -25,7 +26,6 @@ CARDS_GIB = (6, 8, 12, 16, 24, 32, 48)
 COMFORTABLE = 0.9  # of a card: the rest is for fragments, a desktop, and the forecast's own error
 CUDA_CONTEXT = int(0.6 * GIB)  # kernels, cuBLAS and bitsandbytes workspaces; not torch's tensors
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # a weight: 4 bits, 8-bit scale, 32-bit scale of scales
-CHUNK_ELEMENTS = 2**24  # logits of one chunk in training: 64 MiB in float32
 
 
 @dataclass(frozen=True)

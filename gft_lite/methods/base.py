@@ -42,7 +42,7 @@ class Method:
     """An objective and its needs. `config` is the method's own section of the configuration, which
     also says what it trains on.
 
-    loss: (config, inputs) → per-token loss, shape of `inputs.logps`.
+    loss: (config, inputs) → per-token loss, shape of `training.provenance.logps`.
     tau: (config, source) → probability below which a token's weight is rectified: 0 none, above 1
         all (for the log).
     needs_reference: the loss reads `ref_logps` (and is then not zero where the advantage is).

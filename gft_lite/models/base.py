@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from gft_lite.batching import ChatFormat, TokenBatch
+from gft_lite.models.batching import ChatFormat, TokenBatch
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from gft_lite.config import LoraConfig, ModelConfig
-from gft_lite.models.named import check_complete
+from gft_lite.models.multi_adapter import check_complete
 from gft_lite.models.policy import ADAPTER, Loaded, keep_start_as_reference, shortest
 from gft_lite.models.precision import dtype_here, float32_adapter
 

@@ -13,9 +13,9 @@ from gft_lite.assets import MODEL_DIR
 from gft_lite.config import EMBEDDED_MODEL, LoraConfig, ModelConfig
 from gft_lite.models.backend import choose_backend
 from gft_lite.models.base import Policy
-from gft_lite.models.check import check_adapter, check_base, check_template
 from gft_lite.models.policy import LoraPolicy
-from gft_lite.resources import shortage
+from gft_lite.models.validation import check_adapter, check_base, check_template
+from gft_lite.runs.resources import shortage
 from gft_lite.types import ModelError
 
 

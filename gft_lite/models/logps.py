@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gft_lite.memory.forecast import CHUNK_ELEMENTS
+from gft_lite.config.constants import CHUNK_ELEMENTS
 
 LogitsOf = Callable[[Tensor], Tensor]
 """(n, H) → (n, V), head and any capping or scaling included."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from gft_lite.models.identity import local_folder
-from gft_lite.models.named import HasModel
+from gft_lite.models.fingerprint import local_folder
+from gft_lite.models.multi_adapter import HasModel
 from gft_lite.types import ModelError
 
 # copied byte for byte, so that no library version rewrites how text becomes tokens

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gft_lite.batching import ChatFormat, TokenBatch
 from gft_lite.models.base import Generated, Sampling, TokenStats
+from gft_lite.models.batching import ChatFormat, TokenBatch
 from gft_lite.models.generation import generate_batch
 from gft_lite.models.logps import chunked_logps
-from gft_lite.resources import shortage
+from gft_lite.runs.resources import shortage
 from gft_lite.types import ModelError
 
 ADAPTER = "default"

@@ -29,7 +29,7 @@ import torch
 
 from gft_lite.config import LoraConfig, ModelConfig
 from gft_lite.models.backend import INSTALL
-from gft_lite.models.named import check_complete, plain_lora
+from gft_lite.models.multi_adapter import check_complete, plain_lora
 from gft_lite.models.policy import (
     ADAPTER,
     Loaded,

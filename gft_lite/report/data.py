@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gft_lite.data.findings import KINDS
-from gft_lite.data.report import Report
+from gft_lite.data.checks.report import Report
+from gft_lite.data.checks.warnings import KINDS
 from gft_lite.report.html import details, notes, page, pre, section, table, text, tiles, write_page
 
 SHOWN_BAD_ROWS = 500

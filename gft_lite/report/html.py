@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from gft_lite.files import write_atomic
+from gft_lite.runs.atomic import write_atomic
 from gft_lite.types import RunError
 
 # nothing may be loaded or run, even if a text ever got past `text`

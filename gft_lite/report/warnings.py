@@ -7,7 +7,7 @@ import statistics
 from gft_lite.report.findings import margin
 from gft_lite.report.numbers import number, percent, series, total
 from gft_lite.report.record import Record, responses
-from gft_lite.runaway import signs_of
+from gft_lite.training.runaway import signs_of
 
 MANY_DEGENERATE = 0.5
 MANY_TRUNCATED = 0.2

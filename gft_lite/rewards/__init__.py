@@ -5,7 +5,7 @@
         scores = scorer.score([(response, target), …])
         scorer.counts                               # scored, unparsed, timeouts, errors
 
-Importing this room imports neither sympy nor torch.
+Importing this package imports neither sympy nor torch.
 """
 
 from __future__ import annotations

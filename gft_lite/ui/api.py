@@ -9,8 +9,8 @@ import gradio as gr
 from gft_lite.config import load_config
 from gft_lite.runs import Status
 from gft_lite.types import ConfigError
-from gft_lite.ui.said import guarded
-from gft_lite.ui.shell import Shell
+from gft_lite.ui.app_state import Shell
+from gft_lite.ui.errors import guarded
 
 
 def expose(shell: Shell) -> None:

@@ -8,27 +8,23 @@ from typing import Any
 
 from gft_lite.runs import BUSY
 from gft_lite.types import ConfigError
-from gft_lite.workspace import Workspace
+from gft_lite.ui.workspace import Workspace
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
 import gradio as gr
 from starlette.middleware import Middleware
 
-from gft_lite.ui import (
-    api,
-    compare_tab,
-    data_tab,
-    export_tab,
-    model_tab,
-    start_tab,
-    theme,
-    train_tab,
-)
+from gft_lite.ui import api, start_tab, theme
+from gft_lite.ui.app_state import Shell, open_shell
+from gft_lite.ui.compare import compare_tab
+from gft_lite.ui.data import data_tab
+from gft_lite.ui.errors import guarded
+from gft_lite.ui.export import export_tab
 from gft_lite.ui.html import panel
+from gft_lite.ui.model import model_tab
 from gft_lite.ui.request_guard import FREE_FAILURES, LOOPBACK, RequestGuard
-from gft_lite.ui.said import guarded
-from gft_lite.ui.shell import Shell, open_shell
+from gft_lite.ui.train import train_tab
 from gft_lite.ui.uploads import clear_leftovers, hourly_removal
 
 UPLOAD_BYTES = 2 * 2**30

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import gradio as gr
 
 from gft_lite.config import RunConfig, load_config
+from gft_lite.ui.app_state import Shell
 from gft_lite.ui.html import card, panel, styled
-from gft_lite.ui.shell import Shell
 
 TRY_PRESET = "tiny-cpu"
 TRY = ("train.steps=40", "eval.every=10", "eval.examples=100", "train.checkpoint_every=10")

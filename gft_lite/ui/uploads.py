@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from pathlib import Path
 from typing import IO, Any
 
-from gft_lite.workspace import Workspace
+from gft_lite.ui.workspace import Workspace
 
 HOUR_SECONDS = 3600.0
 

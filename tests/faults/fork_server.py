@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
-from gft_lite import worker
 from gft_lite.config import load_config
+from gft_lite.training import worker
 from gft_lite.types import InputError
 
 WARM_UP = (

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from gft_lite.assets import MODEL_DIR
 from gft_lite.config import LoraConfig, ModelConfig, load_config
 from gft_lite.models import load_policy
-from gft_lite.models.check import INDEX
+from gft_lite.models.validation import INDEX
 from gft_lite.runs import RunDir
 
 REWARD = "def reward(response, answer):\n    return min(1.0, len(response) / 60)\n"

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from gft_lite import cli, worker
+from gft_lite import cli
 from gft_lite.config import load_config
-from gft_lite.jobs import Jobs
 from gft_lite.runs import RunDir
-from gft_lite.workspace import Workspace
+from gft_lite.training import worker
+from gft_lite.ui.queue import Jobs
+from gft_lite.ui.workspace import Workspace
 
 SHORT = (
     "train.steps=3",

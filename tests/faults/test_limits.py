@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gft_lite import worker
 from gft_lite.config import RunConfig
 from gft_lite.runs import RunDir
+from gft_lite.training import worker
 
 SHORT = (
     "train.steps=3",

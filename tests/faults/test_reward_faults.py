@@ -13,13 +13,13 @@ import pytest
 from adapter_maker import make_adapter
 
 from gft_lite.config import RunConfig, load_config
-from gft_lite.evaluation import evaluate
+from gft_lite.evaluation.accuracy import evaluate
 from gft_lite.models import Policy
 from gft_lite.report import run_warnings
 from gft_lite.rewards import Scorer, Target, build_scorer
 from gft_lite.runs import RunDir
+from gft_lite.training.worker import train
 from gft_lite.types import Example, Message, RewardError, Score
-from gft_lite.worker import train
 
 TEXTS = ("first", "act", *("x" * n for n in range(6, 12)))
 FINE = [Score(len(text) / 100) for text in TEXTS]

@@ -12,20 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import App
 from gradio_client import Client
 from typer.testing import CliRunner, Result
+from web_app import App
 
-from gft_lite import cli, worker
+from gft_lite import cli
 from gft_lite.config import load_config
-from gft_lite.jobs import Job, Jobs
 from gft_lite.runs import BUSY, RunDir
+from gft_lite.training import worker
 from gft_lite.types import InputError
-from gft_lite.ui import inspect, run_view
-from gft_lite.ui.chat_adapters import stock
-from gft_lite.ui.follow import Follower
-from gft_lite.ui.shell import open_shell
-from gft_lite.workspace import Workspace
+from gft_lite.ui.app_state import open_shell
+from gft_lite.ui.compare.adapter_registry import find_adapters
+from gft_lite.ui.queue import Job, Jobs
+from gft_lite.ui.train import group_inspector, run_view
+from gft_lite.ui.train.event_tail import Follower
+from gft_lite.ui.workspace import Workspace
 
 SHORT = (
     "train.steps=2",
@@ -275,8 +276,8 @@ def shown(job: Job, shell: Any) -> list[str]:
     stored = job.run.group_steps()
     looks = [run_view.listed(job), run_view.run_head(seen, shell.jobs), run_view.run_curves(seen)]
     looks.append(run_view.run_warnings(follower.followed(job).warnings(job)))
-    looks += [inspect.group_view(job.run, step, 1)[1] for step in (1, 2)]
-    looks.append(inspect.moved(job.run, stored, seen.record.config, True)[3])
+    looks += [group_inspector.group_view(job.run, step, 1)[1] for step in (1, 2)]
+    looks.append(group_inspector.moved(job.run, stored, seen.record.config, True)[3])
     return [str(look) for look in looks]
 
 
@@ -313,7 +314,7 @@ def test_a_damaged_run_is_marked_and_harms_no_other(
     page = " ".join(shown(jobs.job("gft-1"), shell))
     if kind.state == "damaged":
         assert "damaged" in page and Path(kind.file).name in page
-    offered = [adapter.name for adapter in stock(shell).adapters]
+    offered = [adapter.name for adapter in find_adapters(shell).adapters]
     assert "gft-2" in offered
 
     listed = json.loads(called("runs", "list", "--root", str(runs), "--json").stdout)

@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from browser import CHROMIUM, FLAGS, App
 from gradio_client import Client
 from playwright.sync_api import Browser, Page, sync_playwright
+from web_app import CHROMIUM, FLAGS, App
 
 pytestmark = pytest.mark.slow
 

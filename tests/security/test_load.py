@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
-from browser import App
 from gradio_client import Client
+from web_app import App
 
 CLIENTS, CALLS = 4, 150
 SECONDS = float(os.environ.get("GFT_LITE_LOAD_SECONDS", "40"))

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from browser import App, window
 from playwright.sync_api import Browser, expect
+from web_app import App, window
 
 from gft_lite.ui.request_guard import FREE_FAILURES
 

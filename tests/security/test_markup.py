@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 import yaml
-from browser import PATIENCE_MS, App, window
 from playwright.sync_api import Browser, Page, expect
+from web_app import PATIENCE_MS, App, window
 
 from gft_lite.config import load_config
 from gft_lite.report import write_run_report
 from gft_lite.runs import RunDir
-from gft_lite.ui import datasets
-from gft_lite.worker import train
-from gft_lite.workspace import Workspace
+from gft_lite.training.worker import train
+from gft_lite.ui.data import datasets
+from gft_lite.ui.workspace import Workspace
 
 pytestmark = pytest.mark.slow
 

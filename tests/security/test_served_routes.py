@@ -16,7 +16,7 @@ from served import Served
 
 from gft_lite.types import ConfigError
 from gft_lite.ui import app as ui
-from gft_lite.ui import datasets
+from gft_lite.ui.data import datasets
 from gft_lite.ui.request_guard import (
     FORGET_SECONDS,
     FREE_FAILURES,
@@ -24,7 +24,7 @@ from gft_lite.ui.request_guard import (
     MOST_ADDRESSES,
     LoginLimit,
 )
-from gft_lite.workspace import Workspace
+from gft_lite.ui.workspace import Workspace
 
 USER, PASSWORD = "ann", "secret"
 TITLE = "patients.jsonl"

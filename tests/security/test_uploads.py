@@ -14,10 +14,10 @@ from served import Answer, Served
 from gft_lite.config import load_config
 from gft_lite.runs import RunDir
 from gft_lite.types import DataError
-from gft_lite.ui import datasets
 from gft_lite.ui.app import REQUEST_BYTES
+from gft_lite.ui.data import datasets
 from gft_lite.ui.uploads import HOUR_SECONDS, clear_leftovers, remove_aborted
-from gft_lite.workspace import Workspace
+from gft_lite.ui.workspace import Workspace
 
 NAMES = (
     *("../../evil.jsonl", "/etc/cron.d/evil.jsonl", "..\\..\\evil.jsonl", "%2e%2e%2fevil.jsonl"),

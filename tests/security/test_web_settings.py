@@ -17,12 +17,12 @@ from gft_lite.config import (
     parse_override,
     preset_names,
 )
-from gft_lite.jobs import Jobs
 from gft_lite.runs import RunDir
 from gft_lite.types import ConfigError, InputError, RewardError
-from gft_lite.ui.chosen import SETTINGS, Choice, configured
-from gft_lite.web_settings import RULES, check_place, check_settings, rule_of, settings_of
-from gft_lite.workspace import Workspace
+from gft_lite.ui.model.run_form import SETTINGS, Choice, configured
+from gft_lite.ui.queue import Jobs
+from gft_lite.ui.web_settings import RULES, check_place, check_settings, rule_of, settings_of
+from gft_lite.ui.workspace import Workspace
 
 PATHS = ("/etc/passwd", "../../secret.jsonl", "link/passwd", "link/passwd:main:test", "runs/../..")
 CODE = ("{file: reward.py}", "{file: /etc/reward.py, options: {a: 1}}")

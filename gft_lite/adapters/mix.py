@@ -1,0 +1,182 @@
+"""Soups: one adapter out of several, by arithmetic alone.
+
+linear, ties and dare_* are `models.multi_adapter.combine`. The greedy soup (arXiv 2203.05482,
+recipe 1) sorts the parts by held-out accuracy and averages in every one that does not make the soup
+worse. Parts are adapters, runs or checkpoints; all must be plain LoRA on the same base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gft_lite.adapters.record import adapter_folder, bare_record, write_record
+from gft_lite.config import ModelConfig
+from gft_lite.evaluation.accuracy import evaluate
+from gft_lite.models import Policy, load_policy
+from gft_lite.models.fingerprint import WEIGHTS
+from gft_lite.models.load import source_of
+from gft_lite.models.multi_adapter import (
+    Mixing,
+    add_adapter,
+    bare,
+    combine,
+    drop_adapter,
+    plain_lora,
+    save_named,
+    using,
+)
+from gft_lite.models.validation import check_adapter, check_template
+from gft_lite.rewards import Scorer
+from gft_lite.runs import claim_empty
+from gft_lite.runs.atomic import file_sha256, new_folder
+from gft_lite.types import ConfigError, Example
+
+SOUP = "soup"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One ingredient: an adapter, run or checkpoint folder, and its weight."""
+
+    path: Path
+    weight: float
+
+
+@dataclass(frozen=True)
+class SoupStep:
+    """One step of the greedy soup: what was tried, its held-out accuracy, and whether it stayed."""
+
+    path: Path
+    alone: float
+    with_it: float
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What was written. weights: one a part, 0 where a greedy soup left it out."""
+
+    out: Path
+    how: str
+    parts: tuple[Part, ...]
+    tastes: tuple[SoupStep, ...] = ()
+
+
+def mix(
+    model: ModelConfig,
+    parts: Sequence[Part],
+    out: Path,
+    *,
+    how: Mixing = "linear",
+    rank: int | None = None,
+    density: float = 0.5,
+    seed: int = 0,
+) -> Mix:
+    """Write Σ weight·part as one adapter.
+
+    Args:
+        model: the base.
+        parts: two or more.
+        out: new or empty folder.
+        how: linear, ties, dare_linear or dare_ties.
+        rank: of the result; the sum of ranks where it is None.
+        density: share of entries that TIES and DARE keep.
+        seed: of DARE's random choice.
+
+    Raises:
+        ConfigError: too few parts, or a density that is no share.
+        ModelError: a part that cannot be loaded or belongs to another base.
+        RunError: the folder holds something.
+    """
+    if len(parts) < 2:
+        raise ConfigError("a mix needs two adapters or more; name each with --adapter")
+    if not 0 < density <= 1:
+        raise ConfigError(f"--density must be above 0 and at most 1, not {density}")
+    policy, names = _load(model, parts, out)
+    weights = [part.weight for part in parts]
+    combine(policy, SOUP, names, weights, how, rank=rank, density=density, seed=seed)
+    settings = {"how": how, "density": None if how == "linear" else density, "seed": seed}
+    _write(policy, model, parts, out, settings)
+    return Mix(out, how, tuple(parts))
+
+
+def greedy_soup(
+    model: ModelConfig,
+    parts: Sequence[Part],
+    out: Path,
+    examples: Sequence[Example],
+    scorer: Scorer,
+    *,
+    max_new_tokens: int = 256,
+    batch: int = 128,
+) -> Mix:
+    """Average those parts that do not lower the soup's greedy accuracy on held-out data.
+
+    Weights of the parts are not used: the soup is the plain average of what it keeps.
+
+    Raises:
+        ConfigError, ModelError, RunError: as `mix`.
+    """
+    if len(parts) < 2:
+        raise ConfigError("a mix needs two adapters or more; name each with --adapter")
+    policy, names = _load(model, parts, out)
+
+    def accuracy(name: str) -> float:
+        with using(policy, name):
+            found = evaluate(policy, examples, scorer, max_new_tokens=max_new_tokens, batch=batch)
+        return found.greedy_accuracy
+
+    alone = {name: accuracy(name) for name in names}
+    ranked = sorted(names, key=lambda name: -alone[name])
+    kept, best = [ranked[0]], alone[ranked[0]]
+    path_of = dict(zip(names, (part.path for part in parts), strict=True))
+    tastes = [SoupStep(path_of[ranked[0]], best, best, True)]
+    for name in ranked[1:]:
+        tried = [*kept, name]
+        combine(policy, SOUP, tried, [1 / len(tried)] * len(tried), "linear")
+        found = accuracy(SOUP)
+        drop_adapter(policy, SOUP)
+        tastes.append(SoupStep(path_of[name], alone[name], found, found >= best))
+        if found >= best:
+            kept, best = tried, found
+    combine(policy, SOUP, kept, [1 / len(kept)] * len(kept), "linear")
+    chosen = tuple(Part(path_of[name], 1 / len(kept) if name in kept else 0.0) for name in names)
+    _write(policy, model, chosen, out, {"how": "greedy", "held_out_accuracy": best})
+    return Mix(out, "greedy", chosen, tuple(tastes))
+
+
+def _load(model: ModelConfig, parts: Sequence[Part], out: Path) -> tuple[Any, list[str]]:
+    """One model with every part under a name; everything refused before it loads."""
+    source = source_of(model.name)
+    folders = [adapter_folder(part.path) for part in parts]
+    for folder in folders:
+        check_adapter(folder, model.name, source, model.revision)
+        plain_lora(folder)
+    claim_empty(out)
+    out.rmdir()
+    policy: Policy = load_policy(bare(model), None)
+    names = [f"part{i}" for i in range(len(folders))]
+    for name, folder in zip(names, folders, strict=True):
+        check_template(folder, policy.tokenizer, model.name)
+        add_adapter(policy, name, folder)  # type: ignore[arg-type]
+    return policy, names
+
+
+def _write(
+    policy: Any, model: ModelConfig, parts: Sequence[Part], out: Path, settings: dict[str, Any]
+) -> None:
+    with new_folder(out) as aside:
+        save_named(policy, SOUP, aside, model.name)
+        listed = [
+            {
+                "adapter": part.path.name,
+                "weight": part.weight,
+                "sha256": file_sha256(adapter_folder(part.path) / WEIGHTS),
+            }
+            for part in parts
+        ]
+        stage = {"method": "mix", **settings, "parts": listed}
+        write_record(aside, bare_record(model, policy.tokenizer, [stage]))

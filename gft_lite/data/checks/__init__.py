@@ -1,0 +1,1 @@
+"""Warnings about usable rows, duplicates, and the report on a file."""

@@ -1,0 +1,1 @@
+"""Records → examples: the formats, their detection, and column mappings."""

@@ -1,0 +1,212 @@
+"""Several adapters on one base in memory, each under a name, one active at a time.
+
+    add_adapter(policy, "a", folder); add_adapter(policy, "b", other_folder)
+    with using(policy, "a"): ...        # the policy answers and scores as base + a
+    with using(policy, None): ...       # as the bare base
+
+These functions work on a policy whose `model` is a transformers or PEFT model. `reference()` of
+such a policy is the base; do not call it inside `using(policy, None)` (leaving it would switch the
+last adapter on again).
+
+PEFT's oddities kept here: its `linear` averages A and B apart, which is not the average of the
+updates BA; `cat` is, at the price of a rank that is the sum of ranks. The `*_svd` kinds work on the
+updates themselves and then cut them to a rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from gft_lite.config import ModelConfig
+from gft_lite.models.validation import WEIGHTS, check_weights, read_json
+from gft_lite.types import ModelError
+
+Mixing = Literal["linear", "ties", "dare_linear", "dare_ties"]
+PEFT_KINDS: dict[Mixing, str] = {
+    "linear": "cat",
+    "ties": "ties_svd",
+    "dare_linear": "dare_linear_svd",
+    "dare_ties": "dare_ties_svd",
+}
+
+
+class HasModel(Protocol):
+    """A policy around a transformers or PEFT model."""
+
+    model: Any
+    device: torch.device
+
+
+def bare(model: ModelConfig) -> ModelConfig:
+    """The base alone, on the plain backend: adding, switching and mixing adapters is PEFT's."""
+    return model.model_copy(update={"adapter": None, "backend": "hf"})
+
+
+def add_adapter(policy: HasModel, name: str, folder: Path) -> None:
+    """Load an adapter, frozen, beside those that are there.
+
+    Raises:
+        ModelError: its weights are broken or do not fit the model.
+    """
+    import peft
+
+    check_weights(folder)
+    try:
+        if hasattr(policy.model, "load_adapter") and hasattr(policy.model, "peft_config"):
+            policy.model.load_adapter(str(folder), adapter_name=name, is_trainable=False)
+        else:
+            policy.model = peft.PeftModel.from_pretrained(
+                policy.model, str(folder), adapter_name=name, is_trainable=False
+            )
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            raise
+        first = str(error).strip().splitlines()[0][:200]
+        raise ModelError(f"{folder} does not fit the model ({first})") from error
+    check_complete(policy.model, name, folder)
+    policy.model.eval()
+
+
+def check_complete(model: Any, name: str, folder: Path) -> None:
+    """Refuse an adapter of which the model took less than all, or that leaves parts unset.
+
+    Raises:
+        ModelError: PEFT itself would only warn, and the model answer as the base.
+    """
+    import peft
+    from safetensors import safe_open
+
+    taken = set(
+        peft.get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+    )
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        saved = {key for key in file.keys() if "lora_" in key}  # noqa: SIM118
+    if odd := sorted(saved ^ {key for key in taken if "lora_" in key}):
+        where = "the file has no" if odd[0] in taken else "the model has no place for"
+        raise ModelError(
+            f"{folder} does not fit the model: {where} {odd[0]} ({len(odd)} such tensors); "
+            "name the base it was trained on in model.name"
+        )
+
+
+@contextmanager
+def using(policy: HasModel, name: str | None) -> Iterator[None]:
+    """Inside, the policy is base + that adapter; with None, the bare base."""
+    model = policy.model
+    if not hasattr(model, "peft_config"):
+        yield
+    elif name is None:
+        with model.disable_adapter():
+            yield
+    else:
+        before = model.active_adapter
+        model.set_adapter(name)
+        try:
+            yield
+        finally:
+            model.set_adapter(before)
+
+
+@torch.no_grad()
+def prompt_logits(policy: HasModel, ids: Sequence[int]) -> Tensor:
+    """Next-token logits at every position of one prompt, (L, V) float32."""
+    out = policy.model(input_ids=torch.tensor([list(ids)], device=policy.device), use_cache=False)
+    return out.logits[0].float()
+
+
+def combine(
+    policy: HasModel,
+    name: str,
+    parts: Sequence[str],
+    weights: Sequence[float],
+    how: Mixing,
+    *,
+    rank: int | None = None,
+    density: float = 0.5,
+    seed: int = 0,
+) -> None:
+    """Make adapter `name` out of loaded ones.
+
+    linear: Σ wᵢ·BᵢAᵢ·scaleᵢ, exact. ties: arXiv 2306.01708; dare_*: arXiv 2311.03099, both on the
+    updates BA, cut to `rank` (the sum of ranks where it is None) by a singular value decomposition.
+
+    Args:
+        policy: holds the parts.
+        name: of the new adapter.
+        parts: names of loaded adapters.
+        weights: one a part.
+        how: see above.
+        rank: of the result; `linear` ignores it.
+        density: share of entries that TIES and DARE keep.
+        seed: of DARE's random choice.
+
+    Raises:
+        ModelError: PEFT cannot combine these.
+    """
+    options: dict[str, Any] = {}
+    if how != "linear":
+        options = {"density": density, "svd_full_matrices": False, "svd_rank": rank}
+        options["svd_rank"] = rank or sum(policy.model.peft_config[part].r for part in parts)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            policy.model.base_model.add_weighted_adapter(
+                list(parts),
+                list(weights),
+                name,
+                combination_type="linear" if len(parts) == 1 else PEFT_KINDS[how],
+                **options,
+            )
+    except (ValueError, RuntimeError, NotImplementedError, TypeError) as error:
+        raise ModelError(f"these adapters cannot be mixed by {how!r}: {error}") from error
+    policy.model.eval()
+
+
+def drop_adapter(policy: HasModel, name: str) -> None:
+    """Forget a loaded adapter; another one must be left."""
+    policy.model.set_adapter(next(n for n in policy.model.peft_config if n != name))
+    policy.model.delete_adapter(name)
+
+
+def save_named(policy: HasModel, name: str, folder: Path, base_name: str) -> None:
+    """Write one adapter in PEFT's layout, in `folder` itself."""
+    import peft
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = peft.get_peft_model_state_dict(
+        policy.model, adapter_name=name, save_embedding_layers=False
+    )
+    save_file(
+        {key: tensor.detach().cpu().contiguous().clone() for key, tensor in weights.items()},
+        folder / WEIGHTS,
+        metadata={"format": "pt"},
+    )
+    config = policy.model.peft_config[name]
+    before = config.base_model_name_or_path
+    config.base_model_name_or_path = base_name
+    config.inference_mode = True
+    config.save_pretrained(str(folder))
+    config.base_model_name_or_path = before
+
+
+def plain_lora(folder: Path) -> None:
+    """Refuse adapters whose update is not B·A·alpha/r: their mix or merge would be another model.
+
+    Raises:
+        ModelError: DoRA, rank-stabilised scaling, biases or extra trained modules.
+    """
+    config = read_json(folder / "adapter_config.json")
+    odd = [key for key in ("use_dora", "use_rslora", "modules_to_save") if config.get(key)]
+    odd += ["bias"] if config.get("bias", "none") != "none" else []
+    if odd:
+        raise ModelError(
+            f"{folder} is not a plain LoRA adapter ({', '.join(odd)} set in adapter_config.json); "
+            "only plain ones can be mixed, or continued with Unsloth"
+        )

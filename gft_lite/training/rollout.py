@@ -1,0 +1,123 @@
+"""The first half of a step: draw prompts, build and score their groups, turn them into tokens."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from gft_lite.config import RunConfig
+from gft_lite.groups import BuiltGroups, build_groups
+from gft_lite.memory.adaptive_batch import AdaptiveBatchSize
+from gft_lite.models import Policy, Sampling
+from gft_lite.models.batching import TokenSequence, collate
+from gft_lite.rewards import Scorer
+from gft_lite.training.likelihood import select_by_likelihood
+from gft_lite.training.seeding import prompts_of_step, seed_of
+from gft_lite.types import Example, Group, Response
+
+
+@dataclass(frozen=True)
+class StepData:
+    """What one optimizer step trains on: scored groups, and the same as token sequences."""
+
+    built: BuiltGroups
+    sequences: tuple[TokenSequence, ...]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Draws the data of steps from the current policy.
+
+    remember_old: keep the log-probs of the sampling policy where several updates follow.
+    """
+
+    config: RunConfig
+    policy: Policy
+    examples: Sequence[Example]
+    scorer: Scorer | None
+    remember_old: bool
+    fitting: AdaptiveBatchSize
+
+    def draw(self, step: int) -> list[StepData]:
+        """The data of `updates_per_rollout` steps, from a 0-based step on."""
+        train = self.config.train
+        prompts = [
+            prompts_of_step(self.examples, each, train.prompts_per_step, train.seed)
+            for each in range(step, min(step + train.updates_per_rollout, train.steps))
+        ]
+        torch.manual_seed(seed_of(train.seed, step, "sampling"))
+        self.policy.sample_mode()
+        built = build_groups(
+            [example for examples in prompts for example in examples],
+            self.config.group,
+            sources=self.config.method.sources,
+            contrasted=self.config.method.contrasted,
+            scorer=self.scorer,
+            sampler=self._sample,
+            fits=self._fits,
+            rng=random.Random(seed_of(train.seed, step, "demonstrations")),
+            choose=self._likeliest if self.config.group.choose == "likely" else None,
+        )
+        data = []
+        for i in range(len(prompts)):
+            groups = built.groups[i * train.prompts_per_step : (i + 1) * train.prompts_per_step]
+            sequences = self._sequences(groups)
+            if self.remember_old and len(prompts) > 1:
+                sequences = self._with_old_logps(sequences)
+            # seconds and counts of the rollout belong to its first step
+            part = replace(built, groups=groups) if i == 0 else BuiltGroups(groups)
+            data.append(StepData(part, tuple(sequences)))
+        return data
+
+    def _sample(self, examples: Sequence[Example], n: int) -> list[list[Response]]:
+        group, chat = self.config.group, self.policy.chat
+        prompts = [chat.prompt_ids(e.prompt) for e in examples for _ in range(n)]
+        sampling = Sampling(group.max_new_tokens, group.temperature, group.top_p, group.top_k)
+        answers = self.fitting.generate(self.policy, prompts, sampling)
+        responses = [Response(a.text, "self", a.token_ids, a.finished) for a in answers]
+        return [responses[i : i + n] for i in range(0, len(responses), n)]
+
+    def _likeliest(self, example: Example, texts: list[str], keep: int) -> list[str]:
+        with self.policy.reference():
+            return select_by_likelihood(
+                self.policy, example, texts, keep, self.fitting.micro_batch_tokens
+            )
+
+    def _fits(self, text: str) -> bool:
+        ids = self.policy.chat.response_ids(Response(text, "expert"))
+        return len(ids) <= self.config.group.max_new_tokens
+
+    def _sequences(self, groups: Sequence[Group]) -> list[TokenSequence]:
+        chat = self.policy.chat
+        return [
+            TokenSequence(
+                prompt_ids=chat.prompt_ids(group.example.prompt),
+                response_ids=chat.response_ids(response),
+                source=response.source,
+                advantage=advantage,
+                key=(i, j),
+            )
+            for i, group in enumerate(groups)
+            for j, (response, advantage) in enumerate(
+                zip(group.responses, group.advantages, strict=True)
+            )
+        ]
+
+    @torch.no_grad()
+    def _with_old_logps(self, sequences: list[TokenSequence]) -> list[TokenSequence]:
+        """Remember what the sampling policy thought, before the first update changes it."""
+
+        def nothing() -> list[TokenSequence]:
+            return []
+
+        def remember(part: list[TokenSequence], found: list[TokenSequence]) -> None:
+            batch = collate(part, self.policy.tokenizer.pad_token_id)
+            rows = self.policy.token_logps(batch).logps.cpu().tolist()
+            for s, row in zip(part, rows, strict=True):
+                found.append(replace(s, old_logps=tuple(row[: len(s.response_ids)])))
+
+        found = self.fitting.in_micro_batches(sequences, nothing, remember)
+        return sorted(found, key=lambda s: s.key)

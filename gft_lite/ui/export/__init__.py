@@ -1,0 +1,1 @@
+"""The Export tab: adapters, merged models and GGUF files to download."""

@@ -1,0 +1,1 @@
+"""The Train tab: runs and their queue, curves, and the group inspector."""
