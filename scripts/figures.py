@@ -198,9 +198,7 @@ def three_seeds(rows: Sequence[dict[str, Any]]) -> str:
         found = [
             (row["target_greedy"], row["old_skill_greedy"])
             for row in rows
-            if row["label"] == VARIANT
-            and row["method"] == method
-            and row["learning_rate"] == rate
+            if row["label"] == VARIANT and row["method"] == method and row["learning_rate"] == rate
         ]
         mean = [statistics.fmean(values) for values in zip(*found, strict=True)]
         name, css = label(method), f"c-{method}"
