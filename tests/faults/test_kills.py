@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from forked import MEASURED, ForkServer, assert_equal, evidence, short_run
 
-from gft_lite.runs import RunDir
-
 REWARD = """
 def reward(response, answer):
     return min(1.0, len(response) / 60)
@@ -116,12 +114,12 @@ def test_killed_before_every_single_write(server: ForkServer, tmp_path: Path, na
     moments = _distinct(sorted(snapshots.glob("*/run")))
     assert len(moments) > 40
     for moment in moments:
-        run = RunDir(moment)
-        if run.status()["state"] != "finished":
-            ended = server.work(moment)
+        shutil.rmtree(whole.path)
+        moment.rename(whole.path)  # where the killed run was: records of adapters hold its path
+        if whole.status()["state"] != "finished":
+            ended = server.work(whole.path)
             assert ended.code == 0 and "Traceback" not in ended.output, f"{moment}: {ended.output}"
-        assert_equal(run, expected)
-        shutil.rmtree(moment.parent)
+        assert_equal(whole, expected)
 
 
 def _distinct(folders: list[Path]) -> list[Path]:

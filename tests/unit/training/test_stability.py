@@ -26,6 +26,37 @@ from gft_lite.types import ConfigError, RunError
 
 MakeConfig = Callable[..., RunConfig]
 
+# Steps 1 to 60 of two real runs on the embedded model (docs/log.md, 2026-11-24): entropy in nats
+# per token and mean length in tokens. The longest demonstration has 52.
+# fmt: off
+# GFT in the paper's form at 2e-3: its own reward is below 0.1 from step 44 on
+NOISE_ENTROPY = [
+    0.144, 0.121, 0.13, 0.144, 0.145, 0.138, 0.113, 0.167, 0.171, 0.162, 0.209, 0.196, 0.181,
+    0.22, 0.189, 0.229, 0.225, 0.25, 0.296, 0.352, 0.36, 0.338, 0.357, 0.404, 0.398, 0.339,
+    0.31, 0.398, 0.276, 0.383, 0.355, 0.442, 0.364, 0.464, 0.415, 0.503, 0.614, 0.552, 0.688,
+    0.718, 0.737, 0.909, 1.317, 1.873, 3.021, 4.866, 5.519, 5.606, 5.3, 4.991, 4.738, 4.234,
+    3.691, 3.818, 4.187, 3.58, 4.225, 4.569, 4.781, 4.797,
+]
+NOISE_LENGTH = [
+    17, 21, 20, 18, 24, 22, 21, 22, 26, 30, 29, 31, 32, 38, 33, 36, 36, 46, 49, 64, 60, 54,
+    69, 69, 73, 50, 49, 63, 42, 53, 45, 50, 54, 53, 46, 48, 52, 44, 51, 55, 53, 59, 81, 103,
+    132, 188, 192, 192, 187, 187, 177, 141, 139, 136, 130, 117, 125, 138, 133, 133,
+]
+# the demo's GFT run: learns
+HEALTHY_ENTROPY = [
+    0.144, 0.121, 0.124, 0.134, 0.136, 0.131, 0.111, 0.146, 0.136, 0.094, 0.158, 0.181, 0.159,
+    0.192, 0.17, 0.14, 0.14, 0.116, 0.172, 0.13, 0.183, 0.174, 0.168, 0.158, 0.216, 0.215,
+    0.226, 0.198, 0.206, 0.241, 0.196, 0.193, 0.173, 0.254, 0.197, 0.203, 0.165, 0.148, 0.209,
+    0.263, 0.217, 0.239, 0.298, 0.214, 0.275, 0.275, 0.206, 0.232, 0.221, 0.223, 0.202, 0.179,
+    0.165, 0.181, 0.206, 0.139, 0.152, 0.168, 0.189, 0.147,
+]
+HEALTHY_LENGTH = [
+    17, 21, 18, 18, 21, 20, 18, 20, 19, 21, 23, 21, 22, 26, 25, 24, 24, 24, 26, 26, 27, 33,
+    30, 30, 32, 33, 37, 34, 32, 38, 38, 35, 33, 40, 36, 36, 36, 34, 42, 47, 44, 47, 69, 43,
+    65, 56, 48, 47, 43, 46, 44, 48, 45, 44, 45, 42, 40, 37, 44, 42,
+]
+# fmt: on
+
 # --- the rule -----------------------------------------------------------------------------------
 
 
@@ -84,6 +115,13 @@ def test_length_beyond_the_longest_demonstration() -> None:
     assert signs_of(steps(quiet, [40] * 15 + [70] * 15)) == [], "within the margin"
     assert signs_of(steps(quiet, [80] * 15 + [95] * 15)) == [], "longer from the start"
     assert signs_of(steps(quiet, [40] * 15 + [90] * 15, longest=0)) == [], "no demonstrations"
+
+
+def test_the_rule_tells_two_real_runs_apart() -> None:
+    """It warns ten steps before the reward of the one is gone, and never in the other."""
+    found = signs_of(steps(NOISE_ENTROPY, NOISE_LENGTH, longest=52))
+    assert [(e["sign"], e["step"]) for e in found] == [("entropy", 34), ("length", 45)]
+    assert signs_of(steps(HEALTHY_ENTROPY, HEALTHY_LENGTH, longest=52)) == []
 
 
 def test_a_watch_that_reads_a_run_again_goes_on_the_same() -> None:
