@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -144,7 +145,7 @@ def fault_of(folder: Path) -> str | None:
     """Why a checkpoint cannot be used, in a few words; None where it is intact."""
     try:
         if not folder.is_dir():
-            return "it is not a folder" if folder.exists() else "it is missing"
+            return "it is not a folder" if os.path.lexists(folder) else "it is missing"
         record = _record(folder)
         if _progress(record).step != step_of(folder):
             return f"its {RECORD} is that of step {_progress(record).step}"
