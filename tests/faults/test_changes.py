@@ -211,8 +211,8 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "model.adapter (start): adapter_model.safetensors changed",
     ),
     "the learning rate": (
-        edit_config(train={"learning_rate": 0.001}),
-        "train.learning_rate was 0.0005 and is 0.001",
+        edit_config(train={"learning_rate": 0.002}),
+        "train.learning_rate was 0.001 and is 0.002",
     ),
     "more steps": (edit_config(train={"steps": 4}), "train.steps was 3 and is 4"),
     "an option of the method": (edit_config(method={"tau": 0.2}), "method.tau was 0.1 and is 0.2"),
