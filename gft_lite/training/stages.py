@@ -105,7 +105,8 @@ def run_stages(
 
 def _folder(run: RunDir, stage: Stage) -> RunDir:
     folder = RunDir(run.path / stage.name)
-    if not is_run(folder.path):
+    # settings without a status: the process ended between the two
+    if not (folder.config_file.is_file() or is_run(folder.path)):
         return RunDir.create(folder.path, stage.config.to_yaml())
     if folder.current()["state"] == "damaged":  # its settings follow from those of the pipeline
         with writing(folder.path):
