@@ -226,7 +226,7 @@ class RunDir:
 
     def _lines(self) -> Iterator[dict[str, Any] | None]:
         """What each whole line holds; a last line without its end is still being written."""
-        if self._events_fault():
+        if self.events_fault():
             return
         # bytes: a line may end within a character
         with suppress(OSError), self.events_file.open("rb") as file:
@@ -234,7 +234,7 @@ class RunDir:
                 if line.endswith(b"\n"):
                     yield parse_event(line)
 
-    def _events_fault(self) -> str:
+    def events_fault(self) -> str:
         """Why there are no events to read: empty where there are, or none were written."""
         try:
             return _not_a_file(self.events_file)
@@ -303,7 +303,7 @@ class RunDir:
         """What of this run cannot be read, groups aside, a sentence each: file and what to do."""
         status = self.current()
         found = [status.get("message", "")] if status["state"] == "damaged" else []
-        if fault := self._events_fault():
+        if fault := self.events_fault():
             found.append(
                 f"{self.events_file} cannot be read ({fault}); curves and figures are lost, the "
                 "adapter does not depend on them"

@@ -100,6 +100,8 @@ class Followed:
         self._starts: list[Event] = []
 
     def _read(self) -> None:
+        if self.run.events_fault():
+            return
         try:
             with self.run.events_file.open("rb") as file:
                 found = file.seek(0, 2)

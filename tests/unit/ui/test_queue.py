@@ -154,13 +154,14 @@ def test_a_worker_that_ends_without_a_word_has_failed(
     assert jobs.job("gft-1").status["message"] == "the worker ended at once (code 1); see log.txt"
 
 
-def test_an_app_that_starts_again_right_after_a_spawn_leaves_the_run_alone(jobs: Jobs) -> None:
-    """Its own worker for the waiting run loses to the one that is there already."""
+def test_of_the_workers_of_two_apps_for_one_waiting_run_one_trains(jobs: Jobs) -> None:
+    """An app that starts right after a spawn spawns too; whichever worker is later ends."""
     run = jobs.start(config("train.steps=500"))
     again = Jobs(jobs.workspace)
     again.advance()
     wait(lambda: any(run.events("step")))
-    wait(lambda: not again._started or again.advance())
+    apps = (jobs, again)
+    wait(lambda: not all(app._started for app in apps) or any(app.advance() for app in apps))
     assert again.job("gft-1").state == "running" and again.place("gft-1") == 0
     assert len(list(run.events("started"))) == 1 and not list(run.events("failed"))
     again.stop("gft-1")
