@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from samples import SHORTEST
 
 from gft_lite import cli
 from gft_lite.config import load_config
@@ -15,16 +16,7 @@ from gft_lite.training import worker
 from gft_lite.ui.queue import Jobs
 from gft_lite.ui.workspace import Workspace
 
-SHORT = (
-    "train.steps=3",
-    "train.prompts_per_step=1",
-    "train.checkpoint_every=1",
-    "group.teacher=0",
-    "group.self=2",
-    "group.max_new_tokens=80",
-    "data.eval_path=null",
-    "data.retention_path=null",
-)
+SHORT = ("train.steps=3", *SHORTEST)
 KIB = 1024
 WEIGHTS = "adapter/adapter_model.safetensors"
 # The run needs about 15 MiB: three checkpoints of 3.3 MiB (two are kept), adapter, groups, events.

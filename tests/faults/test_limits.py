@@ -11,21 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from samples import SHORTEST
 
 from gft_lite.config import RunConfig
 from gft_lite.runs import RunDir
 from gft_lite.training import worker
 
-SHORT = (
-    "train.steps=3",
-    "train.prompts_per_step=1",
-    "train.checkpoint_every=1",
-    "group.teacher=0",
-    "group.self=2",
-    "group.max_new_tokens=80",
-    "data.eval_path=null",
-    "data.retention_path=null",
-)
+SHORT = ("train.steps=3", *SHORTEST)
 MIB = 2**20
 PATIENCE_SECONDS = 300
 CAP_SYS_ADMIN, CAP_SYS_RESOURCE, DROP_FROM_BOUNDING_SET = 21, 24, 24

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from gradio_client import Client
+from samples import SHORTEST
 from typer.testing import CliRunner, Result
 from web_app import App
 
@@ -28,16 +29,7 @@ from gft_lite.ui.train import group_inspector, run_view
 from gft_lite.ui.train.event_tail import Follower
 from gft_lite.ui.workspace import Workspace
 
-SHORT = (
-    "train.steps=2",
-    "train.prompts_per_step=1",
-    "train.checkpoint_every=1",
-    "group.teacher=0",
-    "group.self=2",
-    "group.max_new_tokens=80",
-    "data.eval_path=null",
-    "data.retention_path=null",
-)
+SHORT = ("train.steps=2", *SHORTEST)
 STEP = {"type": "step", "step": 1, "loss": 0.5, "trained_tokens": 3, "groups": 1, "seconds": 1.0}
 Damage = Callable[[Path], None]
 
