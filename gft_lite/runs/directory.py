@@ -283,10 +283,10 @@ class RunDir:
         """The status with its state as it is: "interrupted" where the process has gone, "damaged"
         where the configuration cannot be used."""
         status = self.status()
-        if status["state"] in BUSY:
-            if self.is_alive():
-                return status
-            status = {**status, "state": "interrupted"}
+        while status["state"] in BUSY and not self.is_alive():
+            # A process may write its last status and end between the two reads: read it again.
+            last = self.status()
+            status = {**status, "state": "interrupted"} if last == status else last
         if status["state"] != "damaged" and (fault := self._config_fault()):
             todo = "correct it or restore it from a copy; the other files of the run are untouched"
             return {**status, "state": "damaged", "message": f"{fault}; {todo}"}

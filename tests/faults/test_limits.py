@@ -62,9 +62,11 @@ def limit(name: str, value: int) -> Callable[[], None]:
 
 
 def limited(name: str, value: int, arguments: Sequence[str]) -> tuple[int, str, str]:
-    """(exit code, stdout, stderr) of a command under a limit."""
+    """(exit code, stdout, stderr) of a command under a limit. A workspace opened in this process
+    names a folder for Gradio's files, which the command must not inherit."""
     ran = subprocess.run(
         [sys.executable, "-m", "gft_lite", *arguments],
+        env={name: text for name, text in os.environ.items() if name != "GRADIO_TEMP_DIR"},
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,

@@ -408,3 +408,22 @@ def test_list_runs_finds_them_down_to_grandchildren_newest_first(tmp_path: Path)
     assert found == ["one", "demo/gft", "two"]
     assert [run.path for run in list_runs(tmp_path / "one")] == [tmp_path / "one"]
     assert list_runs(tmp_path / "nowhere") == []
+
+
+SHORT_LIVES = """
+import sys
+from gft_lite.runs import RunDir
+run = RunDir(sys.argv[1])
+for step in range(400):
+    with run.lock():
+        run.set_status("running", step=step)
+        run.set_status("finished", step=step)
+"""
+
+
+def test_a_run_that_ends_while_it_is_looked_at_is_not_interrupted(run: RunDir) -> None:
+    with subprocess.Popen([sys.executable, "-c", SHORT_LIVES, str(run.path)]) as process:
+        states = set()
+        while process.poll() is None:
+            states.add(run.current()["state"])
+    assert process.returncode == 0 and states <= {"created", "running", "finished"}
