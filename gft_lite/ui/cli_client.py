@@ -1,5 +1,7 @@
-"""Asks the command line and reads its JSON: what may need much memory, or torch, happens in a
-process that ends with the answer."""
+"""Runs commands of the command line and reads their JSON.
+
+Work that needs much memory, or torch, runs in a process that ends with its result.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +16,21 @@ from gft_lite.types import InputError, TrainingError
 from gft_lite.ui.workspace import Workspace
 
 log = logging.getLogger(__name__)
-LONGEST_SECONDS = 600.0
+TIMEOUT_SECONDS = 600.0
 
 
-def ask(workspace: Workspace, *arguments: str) -> Any:
+def run_json(workspace: Workspace, *arguments: str) -> Any:
     """The document that `gft-lite ARGUMENTS --json` prints.
 
     Raises:
-        InputError: what the command said was wrong with the input.
-        TrainingError: it broke, or took too long.
+        InputError: the command rejects the input; the message is the command's, without the
+            workspace's folder.
+        TrainingError: the command failed or took too long.
     """
     command = [sys.executable, "-m", "gft_lite", *arguments, "--json"]
-    path = os.pathsep.join(filter(None, sys.path))  # the child imports what this process does
+    path = os.pathsep.join(filter(None, sys.path))  # the child imports the same package
     try:
-        ran = subprocess.run(
+        process = subprocess.run(
             command,
             cwd=workspace.root,
             env={**os.environ, "PYTHONPATH": path, "HF_HUB_DISABLE_TELEMETRY": "1"},
@@ -35,23 +38,19 @@ def ask(workspace: Workspace, *arguments: str) -> Any:
             text=True,
             encoding="utf-8",
             errors="replace",
-            timeout=LONGEST_SECONDS,
+            timeout=TIMEOUT_SECONDS,
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
         raise TrainingError(
-            f"This took longer than {LONGEST_SECONDS / 60:.0f} minutes and was given up; try the "
+            f"This took longer than {TIMEOUT_SECONDS / 60:.0f} minutes and was stopped. Try the "
             "command line with a smaller file first."
         ) from None
-    if ran.returncode == 0:
-        return json.loads(ran.stdout)
-    said = ran.stderr.strip()
-    if ran.returncode == 2 and "error: " in said:
-        raise InputError(plain(said.rpartition("error: ")[2], workspace))
-    log.error("%s ended with %s: %s", " ".join(arguments[:2]), ran.returncode, said)
-    raise TrainingError("This broke inside gft-lite. The log of the app has the details.")
-
-
-def plain(sentence: str, workspace: Workspace) -> str:
-    """A sentence of the command line without the folders of this machine."""
-    return sentence.replace(f"{workspace.root}{os.sep}", "")
+    if process.returncode == 0:
+        return json.loads(process.stdout)
+    stderr = process.stderr.strip()
+    if process.returncode == 2 and "error: " in stderr:
+        message = stderr.rpartition("error: ")[2]
+        raise InputError(message.replace(f"{workspace.root}{os.sep}", ""))
+    log.error("%s ended with code %s: %s", " ".join(arguments[:2]), process.returncode, stderr)
+    raise TrainingError("Internal error in gft-lite. The log of the app has the details.")
