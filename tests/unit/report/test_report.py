@@ -326,8 +326,8 @@ def test_demo_shows_every_part(demo_page: Page) -> None:
         "KL to the reference",
         "Degenerate groups",
         "Gradient norm",
-        "Length of own answers",
-        "Truncated own answers",
+        "Length of self responses",
+        "Truncated self responses",
         "Inside a group",
         "How it was run",
     }
@@ -585,7 +585,7 @@ def test_a_healthy_run_has_no_warnings(tmp_path: Path) -> None:
     ("change", "sentence"),
     [
         ({"degenerate_groups": 5}, "62.5\u00a0% of the groups had equal rewards"),
-        ({"truncated": 8}, "25.0\u00a0% of the model's own answers hit the length limit"),
+        ({"truncated": 8}, "25.0\u00a0% of self responses hit the length limit"),
         ({"unparsed": 24}, "At least 50.0\u00a0% of the answers could not be read"),
         ({"skipped_update": 1}, "6 steps had a gradient that was not finite"),
         ({"skipped_update": 1, "trained_responses": 0}, "6 steps had no group with contrast"),
