@@ -124,7 +124,7 @@ for shown in preview(examples[:1], load_tokenizer(ModelConfig(name=MODEL))):
 # ## 4 · Groups before any model is loaded
 #
 # What the experts and teachers of the file earn, and the advantage each has within its group. A
-# group whose answers all earn the same teaches nothing until the model's own answers differ from
+# group whose answers all earn the same teaches nothing until self responses differ from
 # them, which is how it is with one right expert a row.
 
 # %%

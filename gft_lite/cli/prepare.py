@@ -57,7 +57,7 @@ def dry_run(
     terminal.result(
         f"groups   {found.groups:>7,}: {found.contrast:,} have contrast already, {found.equal:,} "
         f"earn the same throughout, {found.alone:,} have one demonstration or none; these learn "
-        "only where the model's own answers differ"
+        "only where self responses differ"
     )
     for failed in found.failed:
         terminal.result(f"  row {failed.row}: its expert earns nothing ({failed.verdict})")

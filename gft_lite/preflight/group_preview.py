@@ -44,7 +44,7 @@ class DryRun:
     failing: experts that earn nothing; `failed` has the first of them.
     contrast: groups whose demonstrations already earn different rewards.
     equal: groups of several demonstrations that all earn the same; alone: groups of one or none.
-        Both are degenerate unless the model's own answers differ.
+        Both are degenerate unless self responses differ.
     unusable: rows whose answer the reward cannot use, `complaints` the first of them.
     """
 

@@ -54,7 +54,7 @@ KINDS: dict[str, tuple[str, str]] = {
     ),
     "no contrast": (
         "all demonstrations of the row earn the same",
-        "such a group learns only if the model's own answers differ; add teachers of other quality",
+        "such a group learns only if self responses differ; add teachers of other quality",
     ),
     "identical": (
         "two responses of the row are the same text",
