@@ -14,6 +14,8 @@ NEEDED = (
     "gft_lite/assets/tiny_base/tokenizer.json",
     "gft_lite/assets/target_train.jsonl",
     "gft_lite/cli/__init__.py",
+    "gft_lite/report/report.css",
+    "gft_lite/report/templates/page.html",
 )
 
 
