@@ -1,4 +1,4 @@
-"""What the page does with runs, for programs: call it with `gradio_client`."""
+"""The app's programming interface to runs, for `gradio_client`."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def expose(app_state: AppState) -> None:
 
     def runs() -> list[dict[str, Any]]:
         """Every run: its name and status."""
-        return [{"name": job.name, **_plain(job.status)} for job in app_state.jobs.list()]
+        return [{"name": job.name, **_without_pid(job.status)} for job in app_state.jobs.list()]
 
     def run(name: str) -> dict[str, Any]:
         """One run: its status, last step and last evaluation."""
         job = app_state.jobs.job(name)
         last: dict[str, Any] = {"step": None, "eval": None}
         last |= {event["type"]: event for event in job.run.events() if event["type"] in last}
-        found = {"last_step": last["step"], "last_eval": last["eval"]}
-        return {"name": name, **_plain(job.status), **found}
+        status = _without_pid(job.status)
+        return {"name": name, **status, "last_step": last["step"], "last_eval": last["eval"]}
 
     def start_run(preset: str, settings: list[str]) -> str:
-        """Queue a run of a preset with settings such as train.steps=20; its name."""
+        """Queue a run of a preset with settings such as train.steps=20; returns its name."""
         if not (isinstance(settings, list) and all(isinstance(text, str) for text in settings)):
             raise ConfigError('settings: give a list of texts such as ["train.steps=20"]')
         return app_state.jobs.start(
@@ -37,12 +37,12 @@ def expose(app_state: AppState) -> None:
         ).path.name
 
     def stop_run(name: str) -> str:
-        """Stop a run after its current step, or take it from the queue; its state."""
+        """Stop a run after its current step, or take it from the queue; returns its state."""
         app_state.jobs.stop(name)
         return app_state.jobs.job(name).state
 
     def resume_run(name: str) -> str:
-        """Queue a run that ended early; its state."""
+        """Queue a run that ended early; returns its state."""
         app_state.jobs.resume(name)
         return app_state.jobs.job(name).state
 
@@ -50,5 +50,5 @@ def expose(app_state: AppState) -> None:
         gr.api(guarded(endpoint), api_name=endpoint.__name__, concurrency_limit=4)
 
 
-def _plain(status: Status) -> dict[str, Any]:
+def _without_pid(status: Status) -> dict[str, Any]:
     return {key: value for key, value in status.items() if key != "pid"}

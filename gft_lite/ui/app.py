@@ -1,11 +1,13 @@
-"""The page, and how it is served: loopback unless a password is set, nothing sent anywhere."""
+"""The page and its server: only on this machine unless a password is set; no telemetry."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from gft_lite.report.html import render
 from gft_lite.runs import BUSY
 from gft_lite.types import ConfigError
 
@@ -20,6 +22,7 @@ from gft_lite.ui.compare import compare_tab
 from gft_lite.ui.data import data_tab
 from gft_lite.ui.errors import guarded
 from gft_lite.ui.export import export_tab
+from gft_lite.ui.form import QUIET, Updates, Values
 from gft_lite.ui.html import panel
 from gft_lite.ui.model import model_tab
 from gft_lite.ui.request_guard import FREE_FAILURES, LOOPBACK, RequestGuard
@@ -27,22 +30,18 @@ from gft_lite.ui.train import train_tab
 from gft_lite.ui.uploads import clear_leftovers, hourly_removal
 
 UPLOAD_BYTES = 2 * 2**30
-REQUEST_BYTES = UPLOAD_BYTES + 2**20  # an upload with what stands around it
-MASTHEAD = (
-    '<div class="gft masthead"><b>gft-lite</b>'
-    "<span>Group Fine-Tuning on the one GPU you own</span></div>"
-)
+REQUEST_BYTES = UPLOAD_BYTES + 2**20  # an upload with its form fields
 
 
 def build_app(app_state: AppState) -> gr.Blocks:
-    """The page with all its tabs."""
+    """Build the page with all its tabs."""
     with gr.Blocks(
         title="gft-lite", analytics_enabled=False, delete_cache=(3600, 24 * 3600)
     ) as page:
-        panel(MASTHEAD)
+        panel(render("ui/masthead.html"))
         with gr.Tabs() as tabs:
             with gr.Tab("Start", id="start"):
-                start = start_tab.build(app_state)
+                start = start_tab.build()
             with gr.Tab("Data", id="data"):
                 data = data_tab.build(app_state)
             with gr.Tab("Model & method", id="model"):
@@ -54,73 +53,84 @@ def build_app(app_state: AppState) -> gr.Blocks:
             with gr.Tab("Export", id="export"):
                 export_tab.build(app_state)
         api.expose(app_state)
-        _lead(app_state, tabs, start, data, model, train)
-
-        lists = [data.chosen, model.data, model.adapter]
-
-        def arrive() -> list[Any]:
-            """A page that is opened while something trains opens on it; its lists are current."""
-            training = any(job.state in BUSY for job in app_state.jobs.list())
-            tab = gr.Tabs(selected="train") if training else gr.skip()
-            return [tab, *current_lists(), *train.show(None)]
-
-        def current_lists() -> list[Any]:
-            """What other pages and runs have added since."""
-            return [
-                gr.Dropdown(choices=data_tab.choices(app_state)),
-                gr.Dropdown(choices=model_tab.ready_choices(app_state)),
-                gr.Dropdown(choices=model_tab.adapter_choices(app_state)),
-            ]
-
-        page.load(
-            guarded(arrive),
-            outputs=[tabs, *lists, *train.outputs],
-            show_progress="hidden",
-            api_visibility="private",
-        )
-        gr.on(
-            [tabs.change, data.chosen.focus],
-            current_lists,
-            outputs=lists,
-            show_progress="hidden",
-            api_visibility="private",
-        )
+        navigation = Navigation(app_state, tabs, start, data, model, train)
+        navigation.bind(page)
     return page
 
 
-def _lead(
-    app_state: AppState,
-    tabs: gr.Tabs,
-    start: start_tab.StartTab,
-    data: data_tab.DataTab,
-    model: model_tab.ModelTab,
-    train: train_tab.TrainTab,
-) -> None:
-    """The ways from one tab to the next."""
-    shown = [tabs, *train.outputs]
-    hidden: dict[str, Any] = {"api_visibility": "private"}
+@dataclass(frozen=True)
+class Navigation:
+    """The ways from one tab to another, and lists that follow the workspace."""
 
-    @guarded
-    def try_it() -> list[Any]:
-        run = app_state.jobs.start(start_tab.try_config())
-        return [gr.Tabs(selected="train"), *train.show(run.path.name)]
+    app_state: AppState
+    tabs: gr.Tabs
+    start: start_tab.StartTab
+    data: data_tab.DataTab
+    model: model_tab.ModelTab
+    train: train_tab.TrainTab
 
-    @guarded
-    def start_run(*fields: Any) -> list[Any]:
-        return [gr.Tabs(selected="train"), *train.show(model.start_run(*fields))]
+    def bind(self, page: gr.Blocks) -> None:
+        """Bind the events of the page that is being built."""
+        hidden: dict[str, Any] = {"api_visibility": "private"}
+        lists = {self.data.form["name"], self.model.form["data"], self.model.form["adapter"]}
+        train_page = {self.tabs, *self.train.outputs}
+        page.load(guarded(self.open_page), None, lists | train_page, **QUIET)
+        gr.on(
+            [self.tabs.change, self.data.form["name"].focus],
+            self.current_lists,
+            outputs=lists,
+            **QUIET,
+        )
+        self.start.try_it.click(guarded(self.start_demo), None, train_page, **hidden)
+        self.start.own_data.click(lambda: gr.Tabs(selected="data"), None, self.tabs, **hidden)
+        self.data.use.click(
+            guarded(self.use_data),
+            self.data.form.inputs,
+            {self.tabs, self.model.form["data"], self.model.form["reward"]},
+            **hidden,
+        )
+        self.model.start.click(
+            guarded(self.start_run), self.model.form.inputs, train_page, **hidden
+        )
 
-    @guarded
-    def use(name: str | None, held_out: float, reward: str) -> list[Any]:
-        ready = data.make_ready(name, held_out)
-        choices = model_tab.ready_choices(app_state)
-        return [gr.Tabs(selected="model"), gr.Dropdown(choices=choices, value=ready), reward]
+    def open_page(self) -> Updates:
+        """A new page shows current lists, and the Train tab if a run is training."""
+        updates = {**self.current_lists(), **self.train.show()}
+        if any(job.state in BUSY for job in self.app_state.jobs.list()):
+            updates[self.tabs] = gr.Tabs(selected="train")
+        return updates
 
-    start.try_it.click(try_it, None, shown, **hidden)
-    start.own_data.click(lambda: gr.Tabs(selected="data"), None, tabs, **hidden)
-    data.use.click(
-        use, [data.chosen, data.held_out, data.reward], [tabs, model.data, model.reward], **hidden
-    )
-    model.start.click(start_run, model.fields, shown, **hidden)
+    def current_lists(self) -> Updates:
+        """Data files and adapters, with those that other pages and runs have added."""
+        return {
+            self.data.form["name"]: gr.Dropdown(choices=data_tab.file_choices(self.app_state)),
+            self.model.form["data"]: gr.Dropdown(choices=model_tab.ready_choices(self.app_state)),
+            self.model.form["adapter"]: gr.Dropdown(
+                choices=model_tab.adapter_choices(self.app_state)
+            ),
+        }
+
+    def start_demo(self) -> Updates:
+        """Start the run of the first button."""
+        return self._show_run(self.app_state.jobs.start(start_tab.demo_config()).path.name)
+
+    def start_run(self, values: Values) -> Updates:
+        """Start the run of the Model tab."""
+        return self._show_run(self.model.start_run(values))
+
+    def use_data(self, values: Values) -> Updates:
+        """Prepare the chosen file and go on to the Model tab."""
+        form = self.data.form.read(values)
+        name = self.data.make_ready(form)
+        choices = model_tab.ready_choices(self.app_state)
+        return {
+            self.tabs: gr.Tabs(selected="model"),
+            self.model.form["data"]: gr.Dropdown(choices=choices, value=name),
+            self.model.form["reward"]: form.reward,
+        }
+
+    def _show_run(self, name: str) -> Updates:
+        return {self.tabs: gr.Tabs(selected="train"), **self.train.show(name)}
 
 
 def serve(
@@ -133,7 +143,7 @@ def serve(
     allow_hosts: Sequence[str] = (),
     block: bool = True,
 ) -> gr.Blocks:
-    """Serve the page until it is interrupted, or in the background where `block` is false.
+    """Serve the page until it is interrupted, or in the background if `block` is false.
 
     Raises:
         ConfigError: a host that others reach, --share or --allow-host without a password; a port
@@ -169,9 +179,9 @@ def serve(
             app_kwargs={"middleware": [guard], "lifespan": lifespan},
         )
     except OSError as error:
-        raise ConfigError(f"{host}: cannot be served there ({error}); choose another --port") from (
-            None
-        )
+        raise ConfigError(
+            f"{host}: the app cannot listen there ({error}); choose another --port"
+        ) from None
     return page
 
 
@@ -181,10 +191,10 @@ def check_exposure(
     auth: tuple[str, str] | None,
     allow_hosts: Sequence[str] = (),
 ) -> None:
-    """Refuse to show a workspace to others without a password.
+    """Refuse to serve a workspace to others without a password.
 
     Raises:
-        ConfigError: says which option is missing.
+        ConfigError: an option makes the app reachable by others and no password is set.
     """
     if (host not in LOOPBACK or share or allow_hosts) and auth is None:
         what = "--share" if share else "--allow-host" if allow_hosts else f"--host {host}"
@@ -194,10 +204,10 @@ def check_exposure(
 
 
 def read_auth(text: str | None) -> tuple[str, str] | None:
-    """`USER:PASSWORD` in two.
+    """(user, password) of `USER:PASSWORD`.
 
     Raises:
-        ConfigError: one of them is missing.
+        ConfigError: the user or the password is missing.
     """
     if text is None:
         return None

@@ -22,17 +22,24 @@ from gft_lite.runs import RunDir
 from gft_lite.types import RunError
 from gft_lite.ui import app
 from gft_lite.ui.app_state import AppState, open_app_state
-from gft_lite.ui.compare.adapter_registry import base_key, elsewhere, find_adapters
-from gft_lite.ui.compare.compare_files import (
+from gft_lite.ui.compare.adapter_registry import (
     AS_TRAINED,
     HELD_OUT,
     OLD_SKILL,
+    base_key,
+    find_adapters,
     known_files,
+    other_runs,
     reward_of,
 )
 from gft_lite.ui.compare.compare_view import Answers
-from gft_lite.ui.compare.controller import CompareController, FileSettings
-from gft_lite.ui.compare.downloads import handed_out
+from gft_lite.ui.compare.controller import (
+    ColumnForm,
+    CompareController,
+    FileForm,
+    MixForm,
+    PromptForm,
+)
 from gft_lite.ui.compare.model_client import Event, ModelProcess
 
 SMALL = (
@@ -91,7 +98,7 @@ def last(process: ModelProcess, do: str, **request: Any) -> Event:
     return list(process.ask(do, **request))[-1]
 
 
-def settings(**changes: Any) -> FileSettings:
+def file_form(**changes: Any) -> FileForm:
     usual: dict[str, Any] = {
         "uploaded": None,
         "known": HELD_OUT,
@@ -99,9 +106,9 @@ def settings(**changes: Any) -> FileSettings:
         "reward": AS_TRAINED,
         "prompts": 4,
         "k": 2,
-        "longest": 48,
+        "max_tokens": 48,
     }
-    return FileSettings(**{**usual, **changes})
+    return FileForm(**{**usual, **changes})
 
 
 # --- the process ---
@@ -248,10 +255,10 @@ def test_runs_that_cannot_be_compared_are_named_with_the_reason(app_state: AppSt
     found = find_adapters(app_state)
     tiny = [a for a in found.on("tiny") if a.config]
     assert {a.name for a in tiny} == {"gft-1", "gft-2", "sft-1"}
-    said = elsewhere(found, "tiny")
+    said = other_runs(found, "tiny")
     assert any("gft-3" in s and "someone/model" in s for s in said)
     assert any("gft-4" in s and "before it had an adapter" in s for s in said)
-    assert elsewhere(found, "someone/model") != said
+    assert other_runs(found, "someone/model") != said
 
 
 @pytest.mark.parametrize("key", ["runs/../../etc", "/etc", "runs/gft-4", "", "exports/mix-9"])
@@ -273,7 +280,7 @@ def test_only_exports_are_handed_out(app_state: AppState, tmp_path: Path) -> Non
     link.symlink_to(secret)
     for file in (secret, link, tmp_path / "none"):
         with pytest.raises(RunError, match="not among the exports"):
-            handed_out(app_state.workspace, file)
+            app_state.workspace.hand_out(file)
     link.unlink()
 
 
@@ -286,16 +293,19 @@ def test_wrong_choices_are_sentences_before_anything_starts(
     def said(pages: Iterator[Any]) -> str:
         return list(pages)[-1][0]
 
-    how = ("", AS_TRAINED, 16, False)
-    assert "type a prompt" in said(controller.answer("tiny", [], "  ", *how))
-    five = [f"runs/{name}" for name in "abcde"]
-    assert "compare up to 4" in said(controller.answer("tiny", five, "x", *how))
-    assert "someone/model" in said(controller.answer("tiny", ["runs/gft-3"], "x", *how))
-    assert "from the list" in said(controller.answer("/etc", [], "x", *how))
-    assert "a number above 0" in said(controller.score("tiny", [], settings(prompts=None)))
-    assert "or drop one" in said(controller.score("tiny", [], settings(known="/etc/passwd")))
-    one = "runs/gft-1"
-    assert "two different" in said(controller.try_mix("tiny", one, one, 50, settings()))
+    def answered(base: str, adapters: list[str], prompt: str = "x") -> str:
+        form = PromptForm(prompt, "", AS_TRAINED, 16, False)
+        return said(controller.answer(ColumnForm(base, adapters), form))
+
+    base = ColumnForm("tiny", [])
+    assert "type a prompt" in answered("tiny", [], "  ")
+    assert "compare up to 4" in answered("tiny", [f"runs/{name}" for name in "abcde"])
+    assert "someone/model" in answered("tiny", ["runs/gft-3"])
+    assert "from the list" in answered("/etc", [])
+    assert "above 0" in said(controller.score(base, file_form(prompts=None)))
+    assert "or drop one" in said(controller.score(base, file_form(known="/etc/passwd")))
+    same = MixForm("runs/gft-1", "runs/gft-1", 50)
+    assert "two different" in said(controller.try_mix(base, same, file_form()))
 
 
 def test_a_bad_file_is_a_sentence_without_folders(
@@ -303,7 +313,7 @@ def test_a_bad_file_is_a_sentence_without_folders(
 ) -> None:
     file = app_state.workspace.tmp_dir / "bad.jsonl"
     file.write_bytes(b"\x00\x01 no rows here " + EVIL.encode())
-    html, page = list(controller.score("tiny", [], settings(uploaded=str(file))))[-1]
+    html, page = list(controller.score(ColumnForm("tiny", []), file_form(uploaded=str(file))))[-1]
     assert "failure" in html and "bad.jsonl" in html and page is None
     assert str(app_state.workspace.root) not in html and "<script" not in html
     assert not list(app_state.workspace.exports_dir.glob("comparison-*"))
@@ -317,7 +327,7 @@ def test_a_file_is_scored_with_intervals_and_retention(
     rows.append({"question": "no answer", "answer": ""})
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     keys = ["runs/gft-1", "runs/gft-2"]
-    pages = list(controller.score("tiny", keys, settings(uploaded=str(file))))
+    pages = list(controller.score(ColumnForm("tiny", keys), file_form(uploaded=str(file))))
     html, page = pages[-1]
     assert "part 1 of 9" in "".join(shown for shown, _ in pages)
     for word in ("Figures over 3 prompts", "mean@2", "pass@2", "Old skill", "Moved from base"):
@@ -333,12 +343,12 @@ def test_a_mix_is_scored_without_a_trace_and_saved_on_request(
     app_state: AppState, controller: CompareController
 ) -> None:
     before = {path.name for path in app_state.workspace.tmp_dir.iterdir()}
-    two = ("runs/gft-1", "runs/sft-1")
-    html, _ = list(controller.try_mix("tiny", *two, 25, settings(k=0, retention="")))[-1]
+    base, mixed = ColumnForm("tiny", []), MixForm("runs/gft-1", "runs/sft-1", 25)
+    html, _ = list(controller.try_mix(base, mixed, file_form(k=0, retention="")))[-1]
     assert "mix 75 to 25" in html and "same adapter" not in html
     made = {path.name for path in app_state.workspace.tmp_dir.iterdir()} - before
     assert not [name for name in made if name.startswith("trial")]
-    assert "Saved as mix-1" in list(controller.save_mix("tiny", *two, 25))[-1][0]
+    assert "Saved as mix-1" in list(controller.save_mix(base, mixed))[-1][0]
     mix = find_adapters(app_state).find("exports/mix-1")
     assert mix.about == "75 % gft-1 + 25 % sft-1" and base_key(mix.model) == "tiny"
 

@@ -21,7 +21,7 @@ from gft_lite.ui.app_state import AppState, open_app_state
 from gft_lite.ui.compare.adapter_registry import find_adapters
 from gft_lite.ui.compare.model_client import ModelProcess
 from gft_lite.ui.export.export_snippet import continue_with_trl
-from gft_lite.ui.export.export_write import Exports, Written, about, offered
+from gft_lite.ui.export.export_write import ExportPage, Exports, adapter_facts, kind_choices
 
 SMALL = (
     "train.steps=2",
@@ -51,12 +51,12 @@ def exports(app_state: AppState) -> Iterator[Exports]:
 
 
 @pytest.fixture(scope="module")
-def merged(exports: Exports) -> list[Written]:
+def merged(exports: Exports) -> list[ExportPage]:
     return list(exports.write(RUN, "merged", "float32"))
 
 
 def test_a_merged_model_is_checked_packed_and_described(
-    app_state: AppState, merged: list[Written]
+    app_state: AppState, merged: list[ExportPage]
 ) -> None:
     assert "checking that it answers" in merged[0].html and merged[0].file is None
     end = merged[-1]
@@ -69,7 +69,7 @@ def test_a_merged_model_is_checked_packed_and_described(
 
 
 def test_a_stopped_export_keeps_nothing(
-    app_state: AppState, exports: Exports, merged: list[Written]
+    app_state: AppState, exports: Exports, merged: list[ExportPage]
 ) -> None:
     pages = exports.write(RUN, "adapter", "float32")
     next(pages)
@@ -110,9 +110,9 @@ def test_kinds_and_formats_that_are_not_offered_are_refused(
     assert "from the list" in said("../x", "float32")
     assert "from the list" in said("merged", "int3")
     assert "LLAMA_CPP_DIR" in said("gguf", "float32")
-    assert [kind for _, kind in offered()] == ["adapter", "merged"]
+    assert [kind for _, kind in kind_choices()] == ["adapter", "merged"]
     (tmp_path / "convert_hf_to_gguf.py").touch()
-    assert [kind for _, kind in offered()] == ["adapter", "merged", "gguf", "gguf-adapter"]
+    assert [kind for _, kind in kind_choices()] == ["adapter", "merged", "gguf", "gguf-adapter"]
 
 
 def test_the_program_that_goes_on_names_the_runs_own_data_and_reward(app_state: AppState) -> None:
@@ -127,7 +127,7 @@ def test_the_program_that_goes_on_names_the_runs_own_data_and_reward(app_state: 
 
 
 def test_what_is_known_of_an_adapter_is_shown_escaped(app_state: AppState) -> None:
-    html = about(find_adapters(app_state).find(RUN))
+    html = adapter_facts(find_adapters(app_state).find(RUN))
     assert "Held out, greedy" in html and "of 4 prompts" in html
     evil = "<script>window.hacked=1</script>"
     folder = app_state.workspace.exports_dir / "mix-1"
@@ -135,7 +135,7 @@ def test_what_is_known_of_an_adapter_is_shown_escaped(app_state: AppState) -> No
     parts = [{"adapter": evil, "weight": 1.0}]
     record = {"base": {"name": evil}, "stages": [{"method": evil, "parts": parts}]}
     (folder / "gft_lite.json").write_text(json.dumps(record))
-    html = about(find_adapters(app_state).find("exports/mix-1"))
+    html = adapter_facts(find_adapters(app_state).find("exports/mix-1"))
     shutil.rmtree(folder)
     assert html.count("&lt;script") == 3 and "<script" not in html
 

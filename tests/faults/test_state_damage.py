@@ -26,7 +26,7 @@ from gft_lite.ui.app_state import open_app_state
 from gft_lite.ui.compare.adapter_registry import find_adapters
 from gft_lite.ui.queue import Job, Jobs
 from gft_lite.ui.train import group_inspector, run_view
-from gft_lite.ui.train.event_tail import Follower
+from gft_lite.ui.train.event_tail import EventTails
 from gft_lite.ui.workspace import Workspace
 
 SHORT = ("train.steps=2", *SHORTEST)
@@ -263,17 +263,18 @@ def called(*arguments: str) -> Result:
 
 def shown(job: Job, app_state: Any) -> list[str]:
     """Everything the page draws of a run."""
-    follower = Follower()
-    seen = follower.see(job)
-    stored = job.run.group_steps()
+    tails = EventTails()
+    snapshot = tails.snapshot(job)
     looks = [
-        run_view.listed(job),
-        run_view.run_head(seen, app_state.jobs),
-        run_view.run_curves(seen),
+        run_view.run_label(job),
+        run_view.run_head(snapshot, app_state.jobs),
+        run_view.run_curves(snapshot),
+        run_view.run_warnings(tails.tail(job).warnings(job)),
     ]
-    looks.append(run_view.run_warnings(follower.followed(job).warnings(job)))
-    looks += [group_inspector.group_view(job.run, step, 1)[1] for step in (1, 2)]
-    looks.append(group_inspector.moved(job.run, stored, seen.record.config, True)[3])
+    tau = group_inspector.tau_of(snapshot.record.config)
+    for step in (1, 2):
+        form = group_inspector.GroupForm(job.name, step, 1, "probability", tau, False)
+        looks.append(group_inspector.group_view(job.run, form)[1])
     return [str(look) for look in looks]
 
 

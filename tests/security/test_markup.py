@@ -146,7 +146,7 @@ def test_data(page: Page) -> None:
     page.get_by_role("option").filter(has_text="onerror").click()
     expect(page.locator("#data-report")).to_contain_text("can be used")
     expect(page.locator("#examples .rendered").first).to_contain_text("onerror")
-    page.get_by_role("button", name="Something was read wrongly?").click()
+    page.get_by_role("button", name="Is something read wrongly?").click()
     for summary in page.locator("#data-report summary, #dry-run summary").all():
         summary.click()
     page.get_by_label("Question", exact=True).click()

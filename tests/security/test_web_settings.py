@@ -17,9 +17,10 @@ from gft_lite.config import (
     parse_override,
     preset_names,
 )
+from gft_lite.report.numbers import look
 from gft_lite.runs import RunDir
 from gft_lite.types import ConfigError, InputError, RewardError
-from gft_lite.ui.model.run_form import SETTINGS, Choice, configured
+from gft_lite.ui.model.run_form import NUMBERS, RunForm, configured
 from gft_lite.ui.queue import Jobs
 from gft_lite.ui.web_settings import RULES, check_place, check_settings, rule_of, settings_of
 from gft_lite.ui.workspace import Workspace
@@ -73,8 +74,9 @@ def around_harmless_stages(key: str, value: Any) -> RunConfig:
 
 def of_the_page(more: str) -> RunConfig:
     base = load_config(preset="tiny-cpu").to_dict()
-    values = tuple(base[s.key.split(".")[0]].get(s.key.split(".")[1]) for s in SETTINGS)
-    return configured(Choice(("tiny-cpu",), "tiny", None, "gft", "math", (), values, more))
+    numbers = {field.key: look(base, field.key) for field in NUMBERS}
+    form = RunForm("demo", ("tiny-cpu",), "tiny", None, "gft", "math", numbers, more)
+    return configured(form, [])
 
 
 def in_more_settings(key: str, value: Any) -> RunConfig:

@@ -1,7 +1,7 @@
-"""What the Compare tab asks the model process, and how its events become the page.
+"""Requests of the Compare tab to the model process, and the pages made from its events.
 
-Every function here is a generator of pages, the last of which stays. What was typed or chosen is
-checked before anything starts; whatever is wrong becomes a sentence in the place of the answer.
+Every request is a generator of pages, the last of which stays. Fields are checked before anything
+starts; every error becomes a page with a sentence.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import functools
 import secrets
 import shutil
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from gft_lite.report.html import notes
 from gft_lite.types import ConfigError, DataError, GftError
 from gft_lite.ui.app_state import AppState
 from gft_lite.ui.compare.adapter_registry import (
@@ -22,43 +21,52 @@ from gft_lite.ui.compare.adapter_registry import (
     Adapter,
     AdapterRegistry,
     base_key,
+    chosen_file,
     find_adapters,
+    reward_of,
 )
-from gft_lite.ui.compare.compare_files import chosen_file, reward_of
-from gft_lite.ui.compare.compare_view import Answers, figures, working
-from gft_lite.ui.compare.downloads import handed_out
+from gft_lite.ui.compare.compare_view import Answers, scores_view
 from gft_lite.ui.compare.model_client import Event, ModelProcess
 from gft_lite.ui.errors import sentence
-from gft_lite.ui.html import failure, styled
+from gft_lite.ui.html import failure, working
 
-Page = tuple[str, str | None]  # markup, and the file to download where there is one
+Page = tuple[str, str | None]  # markup, and the path of a file to download
 
-MOST_ADAPTERS = 4
+MAX_ADAPTERS = 4
+MAX_PROMPT_CHARACTERS = 50_000
 LOADING = "Loading the model …"
-LONGEST_PROMPT = 50_000  # characters
 
 
 class RefusedError(GftError):
-    """A sentence of the model process."""
+    """The model process has refused a request; the message is its sentence."""
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The columns that were chosen, looked up."""
+class ColumnForm:
+    """The chosen base and adapters, by their keys."""
 
-    stock: AdapterRegistry
-    model: dict[str, Any]
-    adapters: tuple[Adapter, ...]
-
-    @property
-    def folders(self) -> list[str]:
-        """As the model process is told."""
-        return [str(adapter.path) for adapter in self.adapters]
+    base: str
+    adapters: Sequence[str]
 
 
 @dataclass(frozen=True)
-class FileSettings:
-    """How a file is scored, as the page holds it."""
+class PromptForm:
+    """A prompt and how it is answered. max_tokens: of an answer."""
+
+    prompt: str
+    expected: str
+    reward: str
+    max_tokens: float
+    sampled: bool
+
+
+@dataclass(frozen=True)
+class FileForm:
+    """How a file is scored.
+
+    uploaded, known: the file; an uploaded one comes first. retention: the old skill's, or empty.
+    prompts: number of prompts. k: samples per prompt. max_tokens: of an answer.
+    """
 
     uploaded: str | None
     known: str | None
@@ -66,30 +74,39 @@ class FileSettings:
     reward: str
     prompts: float | None
     k: float
-    longest: float
-
-    def request(self, app_state: AppState, choice: Choice) -> dict[str, Any]:
-        """The fields of a request. InputError where a choice is none."""
-        if not self.prompts or self.prompts < 1:
-            raise ConfigError("say how many prompts to score: a number above 0")
-        old = chosen_file(app_state, choice.stock, None, self.retention) if self.retention else None
-        return {
-            "data": chosen_file(app_state, choice.stock, self.uploaded, self.known),
-            "retention": old,
-            "reward": reward_of(self.reward, choice.adapters),
-            "limit": int(self.prompts),
-            "k": int(self.k),
-            "max_new_tokens": int(self.longest),
-        }
+    max_tokens: float
 
 
-def page_of(ask: Callable[..., Iterator[Page]]) -> Callable[..., Iterator[Page]]:
-    """A generator of pages whose errors become a page too."""
+@dataclass(frozen=True)
+class MixForm:
+    """Two adapters by their keys, and the share of the second one in percent."""
 
-    @functools.wraps(ask)
-    def guarded(controller: CompareController, *args: Any) -> Iterator[Page]:
+    first: str | None
+    second: str | None
+    share: float
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The chosen columns, looked up: base model and adapters."""
+
+    registry: AdapterRegistry
+    model: dict[str, Any]
+    adapters: tuple[Adapter, ...]
+
+    @property
+    def folders(self) -> list[str]:
+        """The folders of the adapters."""
+        return [str(adapter.path) for adapter in self.adapters]
+
+
+def yields_pages(request: Callable[..., Iterator[Page]]) -> Callable[..., Iterator[Page]]:
+    """Turn the errors of a request into a last page."""
+
+    @functools.wraps(request)
+    def guarded(controller: CompareController, *forms: Any) -> Iterator[Page]:
         try:
-            yield from ask(controller, *args)
+            yield from request(controller, *forms)
         except Exception as error:
             yield failure(sentence(error)), None
 
@@ -97,175 +114,189 @@ def page_of(ask: Callable[..., Iterator[Page]]) -> Callable[..., Iterator[Page]]
 
 
 class CompareController:
-    """The questions of one app, all put to one model process."""
+    """The requests of one app, all to one model process."""
 
     def __init__(self, app_state: AppState, process: ModelProcess) -> None:
         self.app_state = app_state
         self.process = process
 
-    def choose(self, base: str, keys: Sequence[str]) -> Choice:
-        """Base and adapters that a browser means.
+    def columns(self, form: ColumnForm) -> Columns:
+        """Look up base and adapters.
 
         Raises:
-            InputError: too many, gone, or of different bases.
+            InputError: there are too many, one is gone, or their bases differ.
         """
-        found = find_adapters(self.app_state)
-        if len(keys) > MOST_ADAPTERS:
-            raise ConfigError(f"{len(keys)} adapters are chosen; compare up to {MOST_ADAPTERS}")
-        adapters = tuple(found.find(key) for key in keys)
-        bases = found.bases()
-        if base not in bases:
+        registry = find_adapters(self.app_state)
+        if len(form.adapters) > MAX_ADAPTERS:
+            raise ConfigError(
+                f"{len(form.adapters)} adapters are chosen; compare up to {MAX_ADAPTERS}"
+            )
+        adapters = tuple(registry.find(key) for key in form.adapters)
+        bases = registry.bases()
+        if form.base not in bases:
             raise ConfigError("choose a base from the list")
         for adapter in adapters:
-            if base_key(adapter.model) != base:
+            if base_key(adapter.model) != form.base:
                 raise ConfigError(
-                    f"{adapter.name} was trained on {base_key(adapter.model)}, not on {base}; only "
-                    "adapters of one base can stand side by side"
+                    f"{adapter.name} was trained on {base_key(adapter.model)}, not on {form.base}; "
+                    "only adapters of one base can be compared"
                 )
-        model = adapters[0].model if adapters else bases[base]
-        return Choice(found, model.model_dump(mode="json"), adapters)
+        model = adapters[0].model if adapters else bases[form.base]
+        return Columns(registry, model.model_dump(mode="json"), adapters)
 
-    @page_of
-    def answer(
-        self,
-        base: str,
-        keys: Sequence[str],
-        prompt: str,
-        expected: str,
-        reward: str,
-        longest: float,
-        drawn: bool,
-    ) -> Iterator[Page]:
-        """Answers to a typed prompt."""
-        if not prompt or not prompt.strip():
+    @yields_pages
+    def answer(self, chosen: ColumnForm, form: PromptForm) -> Iterator[Page]:
+        """Answers to a prompt."""
+        if not form.prompt or not form.prompt.strip():
             raise DataError("type a prompt first")
-        if len(prompt) > LONGEST_PROMPT:
+        if len(form.prompt) > MAX_PROMPT_CHARACTERS:
             raise DataError(
-                f"the prompt has {len(prompt):,} characters, of {LONGEST_PROMPT:,} at most"
+                f"the prompt has {len(form.prompt):,} characters; at most "
+                f"{MAX_PROMPT_CHARACTERS:,} are allowed"
             )
-        choice = self.choose(base, keys)
-        wanted = (expected or "").strip()
+        columns = self.columns(chosen)
+        expected = (form.expected or "").strip()
         request = {
-            "model": choice.model,
-            "adapters": choice.folders,
-            "prompt": prompt,
-            "answer": wanted or None,
-            "reward": reward_of(reward, choice.adapters) if wanted else None,
-            "max_new_tokens": int(longest),
-            "temperature": 1.0 if drawn else 0.0,
+            "model": columns.model,
+            "adapters": columns.folders,
+            "prompt": form.prompt,
+            "answer": expected or None,
+            "reward": reward_of(form.reward, columns.adapters) if expected else None,
+            "max_new_tokens": int(form.max_tokens),
+            "temperature": 1.0 if form.sampled else 0.0,
             "seed": secrets.randbelow(2**31),
         }
         answers = Answers()
         yield working(LOADING), None
-        with closing(self._events("chat", **request)) as events:
+        with closing(self._events("chat", request)) as events:
             for event in events:
                 answers.take(event)
                 yield answers.html() if answers.columns else _waiting(event), None
 
-    @page_of
-    def score(self, base: str, keys: Sequence[str], settings: FileSettings) -> Iterator[Page]:
-        """Figures over a file."""
-        choice = self.choose(base, keys)
-        yield from self._score(
-            choice.model, choice.folders, settings.request(self.app_state, choice)
-        )
+    @yields_pages
+    def score(self, chosen: ColumnForm, form: FileForm) -> Iterator[Page]:
+        """Scores on a file."""
+        columns = self.columns(chosen)
+        yield from self._score(columns, columns.folders, self._file_request(form, columns))
 
-    @page_of
-    def try_mix(
-        self, base: str, first: str, second: str, share: float, settings: FileSettings
-    ) -> Iterator[Page]:
-        """Figures of two adapters and their mix, which is not kept."""
-        choice, parts = self._mix(base, first, second, share)
-        request = settings.request(self.app_state, choice)
-        aside = self.app_state.workspace.new(self.app_state.workspace.tmp_dir, "trial")
-        out = aside / f"mix {100 - share:.0f} to {share:.0f}"
+    @yields_pages
+    def try_mix(self, chosen: ColumnForm, mix: MixForm, form: FileForm) -> Iterator[Page]:
+        """Scores of two adapters and their mix, which is not kept."""
+        columns, parts = self._mix(chosen, mix)
+        request = self._file_request(form, columns)
+        workspace = self.app_state.workspace
+        folder = workspace.new(workspace.tmp_dir, "trial")
+        out = folder / f"mix {100 - mix.share:.0f} to {mix.share:.0f}"
         try:
             yield working("Mixing the two adapters …"), None
-            if self._done("mix", model=choice.model, parts=parts, out=str(out)):
-                folders = [*choice.folders, str(out)]
-                yield from self._score(choice.model, folders, request)
+            if self._write_mix(columns, parts, str(out)):
+                yield from self._score(columns, [*columns.folders, str(out)], request)
             else:
                 yield working("Stopped."), None
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
-    @page_of
-    def save_mix(self, base: str, first: str, second: str, share: float) -> Iterator[Page]:
-        """Keep a mix as an adapter of the workspace."""
-        choice, parts = self._mix(base, first, second, share)
-        out = self.app_state.workspace.new(self.app_state.workspace.exports_dir, MIX)
+    @yields_pages
+    def save_mix(self, chosen: ColumnForm, mix: MixForm) -> Iterator[Page]:
+        """Save a mix as an adapter of the workspace."""
+        columns, parts = self._mix(chosen, mix)
+        workspace = self.app_state.workspace
+        out = workspace.new(workspace.exports_dir, MIX)
         yield working("Mixing the two adapters …"), None
-        kept = False
+        saved = False
         try:
-            kept = self._done("mix", model=choice.model, parts=parts, out=str(out))
+            saved = self._write_mix(columns, parts, str(out))
         finally:
-            if not kept:
+            if not saved:
                 shutil.rmtree(out, ignore_errors=True)
-        said = f"Saved as {out.name}. It can be compared here, and exported in Export."
-        yield working(said if kept else "Stopped; nothing was saved."), None
+        message = f"Saved as {out.name}. Compare it here, or write it in Export."
+        yield working(message if saved else "Stopped; nothing was saved."), None
 
-    def _mix(
-        self, base: str, first: str, second: str, share: float
-    ) -> tuple[Choice, list[tuple[str, float]]]:
-        if not first or not second:
+    def _mix(self, chosen: ColumnForm, mix: MixForm) -> tuple[Columns, list[tuple[str, float]]]:
+        """(the two adapters as columns, (folder, weight) of each)"""
+        if not mix.first or not mix.second:
             raise ConfigError("choose two adapters to mix")
-        if first == second:
+        if mix.first == mix.second:
             raise ConfigError("choose two different adapters: a mix of one with itself is itself")
-        choice = self.choose(base, [first, second])
-        weights = [1 - share / 100, share / 100]
-        return choice, list(zip(choice.folders, weights, strict=True))
+        columns = self.columns(ColumnForm(chosen.base, [mix.first, mix.second]))
+        weights = [1 - mix.share / 100, mix.share / 100]
+        return columns, list(zip(columns.folders, weights, strict=True))
+
+    def _file_request(self, form: FileForm, columns: Columns) -> dict[str, Any]:
+        """The fields of a request to score. InputError if a choice is wrong."""
+        if not form.prompts or form.prompts < 1:
+            raise ConfigError("give the number of prompts to score, above 0")
+        registry, retention = columns.registry, None
+        if form.retention:
+            retention = chosen_file(self.app_state, registry, None, form.retention)
+        return {
+            "data": chosen_file(self.app_state, registry, form.uploaded, form.known),
+            "retention": retention,
+            "reward": reward_of(form.reward, columns.adapters),
+            "limit": int(form.prompts),
+            "k": int(form.k),
+            "max_new_tokens": int(form.max_tokens),
+        }
 
     def _score(
-        self, model: dict[str, Any], folders: list[str], request: dict[str, Any]
+        self, columns: Columns, folders: list[str], request: Mapping[str, Any]
     ) -> Iterator[Page]:
-        page = self.app_state.workspace.new(self.app_state.workspace.exports_dir, "comparison")
-        file = page / "comparison.html"
-        dropped: list[str] = []
-        asked = self._events("score", model=model, adapters=folders, page=str(file), **request)
+        workspace = self.app_state.workspace
+        folder = workspace.new(workspace.exports_dir, "comparison")
+        file = folder / "comparison.html"
+        target = {"model": columns.model, "adapters": folders, "page": str(file)}
+        left_out: list[str] = []
         yield working(LOADING), None
         try:
-            with closing(asked) as events:
+            with closing(self._events("score", {**target, **request})) as events:
                 for event in events:
                     match event["say"]:
                         case "part":
-                            done, of = event["done"], event["of"]
-                            said = f"Answering and scoring: part {done} of {of} is done."
-                            yield working(said, done / of), None
+                            part, parts = event["done"], event["of"]
+                            progress = f"Answering and scoring: part {part} of {parts} is done."
+                            yield working(progress, part / parts), None
                         case "dropped":
-                            some = event["rows"][0]
-                            said = f"{event['count']:,} rows were left out, such as: {some}"
-                            dropped.append(said)
+                            left_out.append(
+                                f"{event['count']:,} rows were left out, such as: "
+                                f"{event['rows'][0]}"
+                            )
                         case "scored":
-                            page_file = handed_out(self.app_state.workspace, file)
-                            yield styled(notes(dropped)) + figures(event), page_file
+                            yield scores_view(event, left_out), workspace.hand_out(file)
                         case "stopped":
                             yield working("Stopped. Nothing was measured."), None
                         case "waiting":
                             yield _waiting(event), None
         finally:
             if not file.is_file():
-                shutil.rmtree(page, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
 
-    def _done(self, do: str, **request: Any) -> bool:
-        """Ask, and say whether it was done rather than stopped."""
-        return [event["say"] for event in self._events(do, **request)][-1] == "done"
+    def _write_mix(self, columns: Columns, parts: list[tuple[str, float]], out: str) -> bool:
+        """Write a mix; False if it was stopped."""
+        request = {"model": columns.model, "parts": parts, "out": out}
+        return [event["say"] for event in self._events("mix", request)][-1] == "done"
 
-    def _events(self, do: str, **request: Any) -> Generator[Event, None, None]:
-        """Events of a question. RefusedError where it is refused."""
-        for event in self.process.ask(do, **request):
-            if event["say"] == "refused":
-                raise RefusedError(capital(event["message"]))
-            yield event
+    def _events(self, task: str, request: Mapping[str, Any]) -> Generator[Event, None, None]:
+        return events_of(self.process, task, request)
 
 
-def capital(said: str) -> str:
-    """A sentence as it stands on a page."""
-    return said[:1].upper() + said[1:]
+def events_of(
+    process: ModelProcess, task: str, request: Mapping[str, Any]
+) -> Generator[Event, None, None]:
+    """The events of a request.
+
+    Raises:
+        RefusedError: the model process refuses it.
+    """
+    for event in process.ask(task, **request):
+        if event["say"] == "refused":
+            message = event["message"]
+            raise RefusedError(message[:1].upper() + message[1:])
+        yield event
 
 
 def _waiting(event: Event) -> str:
     if event["say"] == "waiting":
-        return working("Another window is asking; yours is next …")
+        return working("Another window is being answered; yours is next …")
     if event["say"] == "stopped":
         return working("Stopped.")
     return working(LOADING)

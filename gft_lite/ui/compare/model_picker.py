@@ -1,4 +1,4 @@
-"""Who answers: base and adapters, and the lists that depend on what the workspace holds."""
+"""The choice of base and adapters, and the lists that depend on it and on the workspace."""
 
 from __future__ import annotations
 
@@ -10,113 +10,124 @@ import gradio as gr
 
 from gft_lite.ui.app_state import AppState
 from gft_lite.ui.compare.adapter_registry import (
+    Adapter,
     AdapterRegistry,
     base_key,
     base_label,
-    elsewhere,
+    default_files,
     find_adapters,
+    known_files,
+    other_runs,
 )
-from gft_lite.ui.compare.compare_files import known_files, usual_files
-from gft_lite.ui.compare.compare_view import quiet
-from gft_lite.ui.html import empty
+from gft_lite.ui.compare.controller import ColumnForm, FileForm, MixForm
+from gft_lite.ui.form import QUIET, Form, Updates, Values, on_arrival
+from gft_lite.ui.html import empty, remarks
 
-CHOSEN_AT_FIRST = 2
-NOTHING_YET = empty(
+SUGGESTED_ADAPTERS = 2
+NO_ADAPTERS = empty(
     "No adapter to compare yet",
-    "Train a run first: Start → Try it makes one in two minutes. Until then the base model alone "
-    "can be asked below.",
+    "Train a run first: Start → Try it makes one in two minutes. Until then only the base model "
+    "answers below.",
 )
 
 
 @dataclass(frozen=True)
 class ModelPicker:
-    """The choice of columns, and what follows from it; `outputs` is what `seen` returns."""
+    """The components whose choices follow the workspace and the chosen base."""
 
     app_state: AppState
-    base: gr.Dropdown
-    adapters: gr.CheckboxGroup
+    columns: Form[ColumnForm]
+    file: Form[FileForm]
+    mix: Form[MixForm]
     note: gr.HTML
-    known: gr.Dropdown
-    retention: gr.Dropdown
-    first: gr.Dropdown
-    second: gr.Dropdown
 
     @property
-    def outputs(self) -> list[Any]:
-        """Everything that depends on the workspace."""
-        return [
-            self.base,
-            self.adapters,
-            self.note,
-            self.known,
-            self.retention,
-            self.first,
-            self.second,
-        ]
+    def inputs(self) -> set[Any]:
+        """The components of the three forms."""
+        return self.columns.inputs | self.file.inputs | self.mix.inputs
 
     @property
-    def inputs(self) -> list[Any]:
-        """What is chosen now: the arguments of `seen` and `rebased`."""
-        return [x for x in self.outputs if x is not self.note]
+    def outputs(self) -> set[Any]:
+        """All components that `refresh` updates."""
+        lists = {self.file["known"], self.file["retention"], self.mix["first"], self.mix["second"]}
+        return self.columns.inputs | lists | {self.note}
 
-    def seen(self, base: str | None, keys: Sequence[str], *others: str | None) -> list[Any]:
-        """The lists as they are now; a base without adapters gives way to one that has some."""
-        found = find_adapters(self.app_state)
-        if found.adapters and (base is None or not found.on(base)):
-            base = base_key(found.adapters[0].model)
-        return self._lists(found, base, keys, *others)
+    def bind(self) -> None:
+        """Refresh the lists when the page or the tab opens, and when the base changes."""
+        on_arrival(self.refresh, self.inputs, self.outputs)
+        self.columns["base"].input(self.change_base, self.inputs, self.outputs, **QUIET)
+        mixed = {self.mix["first"], self.mix["second"]}
+        self.columns["adapters"].input(self.suggest_mix, self.columns.inputs, mixed, **QUIET)
 
-    def rebased(self, base: str, keys: Sequence[str], *others: str | None) -> list[Any]:
-        """The lists for a base that was chosen."""
-        return self._lists(find_adapters(self.app_state), base, keys, *others)
+    def refresh(self, values: Values) -> Updates:
+        """The lists as they are now; a base without adapters is replaced by one that has some."""
+        registry = find_adapters(self.app_state)
+        base = self.columns.read(values).base
+        if registry.adapters and (base is None or not registry.on(base)):
+            base = base_key(registry.adapters[0].model)
+        return self._lists(registry, base, values)
 
-    def parts(self, base: str, keys: Sequence[str]) -> list[Any]:
-        """The two adapters to mix, as far as they are chosen the first of those."""
-        return self._parts(find_adapters(self.app_state).on(base), keys, None, None)
+    def change_base(self, values: Values) -> Updates:
+        """The lists for the chosen base."""
+        return self._lists(find_adapters(self.app_state), self.columns.read(values).base, values)
 
-    def _lists(
-        self, found: AdapterRegistry, base: str | None, keys: Sequence[str], *others: str | None
-    ) -> list[Any]:
-        """What was chosen stays where it is still there."""
-        bases = found.bases()
+    def suggest_mix(self, values: Values) -> Updates:
+        """Suggest the first two chosen adapters for a mix."""
+        chosen = self.columns.read(values)
+        adapters = find_adapters(self.app_state).on(chosen.base)
+        return self._mix_lists(adapters, chosen.adapters, MixForm(None, None, 0))
+
+    def _lists(self, registry: AdapterRegistry, base: str | None, values: Values) -> Updates:
+        """All lists; a choice stays if it is still in its list."""
+        bases = registry.bases()
         base = base if base in bases else next(iter(bases))
-        offered = found.on(base)
-        known = [adapter.key for adapter in offered]
-        kept = [key for key in keys or () if key in known] or known[:CHOSEN_AT_FIRST]
-        return [
-            gr.Dropdown(choices=[(base_label(m), k) for k, m in bases.items()], value=base),
-            gr.CheckboxGroup(
-                choices=[(a.label, a.key) for a in offered], value=kept, visible=bool(offered)
+        adapters = registry.on(base)
+        keys = [adapter.key for adapter in adapters]
+        chosen = [key for key in self.columns.read(values).adapters or () if key in keys]
+        chosen = chosen or keys[:SUGGESTED_ADAPTERS]
+        others = remarks(other_runs(registry, base))
+        note = others if adapters else NO_ADAPTERS + others
+        return {
+            self.columns["base"]: gr.Dropdown(
+                choices=[(base_label(model), key) for key, model in bases.items()], value=base
             ),
-            gr.HTML(_note(found, base), visible=bool(_note(found, base))),
-            *self._files(found, offered, *others[:2]),
-            *self._parts(offered, kept, *others[2:]),
-        ]
+            self.columns["adapters"]: gr.CheckboxGroup(
+                choices=[(adapter.label, adapter.key) for adapter in adapters],
+                value=chosen,
+                visible=bool(adapters),
+            ),
+            self.note: gr.HTML(note, visible=bool(note)),
+            **self._file_lists(registry, adapters, self.file.read(values)),
+            **self._mix_lists(adapters, chosen, self.mix.read(values)),
+        }
 
-    def _files(self, found: AdapterRegistry, offered: Any, *chosen: str | None) -> list[Any]:
-        files = known_files(self.app_state, found)
-        usual = usual_files(offered)
+    def _file_lists(
+        self, registry: AdapterRegistry, adapters: tuple[Adapter, ...], chosen: FileForm
+    ) -> Updates:
+        files = known_files(self.app_state, registry)
         choices = [(label, path) for path, label in files.items()]
-        values = [
-            now if now in files else want if want in files else None
-            for now, want in zip(chosen, usual, strict=True)
-        ]
-        none = [("None", "")]
-        return [
-            gr.Dropdown(choices=choices, value=values[0]),
-            gr.Dropdown(choices=none + choices, value=values[1] or ""),
-        ]
+        known, retention = default_files(adapters)
+        known = chosen.known if chosen.known in files else known
+        retention = chosen.retention if chosen.retention in files else retention
+        return {
+            self.file["known"]: gr.Dropdown(
+                choices=choices, value=known if known in files else None
+            ),
+            self.file["retention"]: gr.Dropdown(
+                choices=[("None", ""), *choices],
+                value=retention if retention in files else "",
+            ),
+        }
 
-    def _parts(self, offered: Any, kept: Sequence[str], *chosen: str | None) -> list[Any]:
-        choices = [(a.name, a.key) for a in offered]
-        keys = [key for _, key in choices]
-        wanted = [*kept, *(key for key in keys if key not in kept), None, None]
-        values = [
-            now if now in keys else want for now, want in zip(chosen, wanted[:2], strict=True)
-        ]
-        return [gr.Dropdown(choices=choices, value=value) for value in values]
-
-
-def _note(found: AdapterRegistry, base: str) -> str:
-    said = quiet(elsewhere(found, base))
-    return said if found.on(base) else NOTHING_YET + said
+    def _mix_lists(
+        self, adapters: tuple[Adapter, ...], suggested: Sequence[str], chosen: MixForm
+    ) -> Updates:
+        choices = [(adapter.name, adapter.key) for adapter in adapters]
+        keys = [adapter.key for adapter in adapters]
+        order = [*suggested, *(key for key in keys if key not in suggested), None, None]
+        first = chosen.first if chosen.first in keys else order[0]
+        second = chosen.second if chosen.second in keys else order[1]
+        return {
+            self.mix["first"]: gr.Dropdown(choices=choices, value=first),
+            self.mix["second"]: gr.Dropdown(choices=choices, value=second),
+        }

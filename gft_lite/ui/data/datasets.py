@@ -1,8 +1,9 @@
-"""The data files of a workspace: a folder each, with what was said about how to read it.
+"""The data files of a workspace, a folder each.
 
-about.json    its name as a person knows it, how it is read, and what became of it
-data.*        the file as it came, under our name
-parts-N/      train.jsonl and held_out.jsonl, anew each time it is made ready: runs keep theirs
+about.json    title, how the file is read, and the counts of its latest parts
+data.*        the uploaded file under a name that the app makes
+parts-N/      train.jsonl and held_out.jsonl; each preparation makes new ones, so that runs keep
+              the files they were started with
 """
 
 from __future__ import annotations
@@ -17,25 +18,29 @@ from gft_lite.assets import PREFIX
 from gft_lite.data.readers.hub import HUB_NAME
 from gft_lite.data.readers.sniff import KIND_OF_SUFFIX
 from gft_lite.runs.atomic import write_atomic
-from gft_lite.types import DataError
+from gft_lite.types import DataError, RunError
 from gft_lite.ui.workspace import Workspace
 
 DEMO = "demo"
-PACKINGS = (".gz", ".bz2", ".xz", ".zst", ".zip")
-ENDINGS = (*KIND_OF_SUFFIX, *PACKINGS)
-SHOWN_NAME = 80
+ABOUT = "about.json"
+MAX_ABOUT_BYTES = 1_000_000
+MAX_TITLE = 80
+DAMAGED = "damaged"
+PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zip")
+SUFFIXES = (*KIND_OF_SUFFIX, *PACKED_SUFFIXES)
+PACKED = "gz, bz2, xz, zst or zip"
 
 
 @dataclass(frozen=True)
 class DataSet:
     """One data file.
 
-    name: of its folder; `demo` is the embedded one.
-    title: as a person knows it; only to be shown.
+    name: name of its folder; `demo` is the embedded one.
+    title: the user's name for it, only for display.
     source: a file in the folder, a hub name, or `embedded:NAME`.
-    columns: field → column, where recognition needs help.
-    parts: the folder of its latest parts; empty before it was made ready.
-    train, held_out: examples in them.
+    columns: role → column, for columns that are not recognised.
+    parts: folder of its latest parts; empty before the first preparation.
+    train, held_out: number of examples in them.
     """
 
     name: str
@@ -53,15 +58,15 @@ class DataSet:
         return self.name == DEMO or bool(self.parts)
 
     def location(self, workspace: Workspace) -> str:
-        """What the command line is to be given."""
+        """The path or name for the command line."""
         if self.source.startswith(PREFIX) or HUB_NAME.fullmatch(self.source):
             return self.source
         return str(workspace.upload(self.name) / self.source)
 
     def options(self) -> list[str]:
         """How to read it, as options of the command line."""
-        said = [f"--map={name}={column}" for name, column in self.columns.items()]
-        return [f"--format={self.format}", *said]
+        columns = [f"--map={role}={column}" for role, column in self.columns.items()]
+        return [f"--format={self.format}", *columns]
 
     def settings(self, workspace: Workspace) -> list[str]:
         """The `data.` settings of a run on it."""
@@ -81,38 +86,38 @@ class DataSet:
 DEMO_SET = DataSet(DEMO, "Demo: word problems", "embedded:target_train", train=400, held_out=100)
 
 
-def add_file(workspace: Workspace, sent: str, title: str) -> DataSet:
-    """Take a file that a browser has sent into the workspace, under a name of ours.
+def add_file(workspace: Workspace, upload: str, title: str) -> DataSet:
+    """Move an uploaded file into a new folder, under a name that the app makes.
 
     Raises:
-        DataError: its ending is none that is read, or it is empty.
+        DataError: the kind of file is not supported, it is empty, or it was not uploaded.
     """
-    if not workspace.contains(sent):
+    if not workspace.contains(upload):
         raise DataError("that file was not sent by this page; nothing was read")
-    *_, inner, last = ("", "", *(ending.lower() for ending in Path(title).suffixes))
-    if last not in ENDINGS:
+    *_, inner, last = ("", "", *(suffix.lower() for suffix in Path(title).suffixes))
+    if last not in SUFFIXES:
         raise DataError(
             f"{shorten(title)}: files of this kind are not read. Give JSONL, JSON, CSV, TSV, "
-            "Parquet or Excel, also packed as gz, bz2, xz, zst or zip."
+            f"Parquet or Excel, also packed as {PACKED}."
         )
-    if not Path(sent).stat().st_size:
+    if not Path(upload).stat().st_size:
         raise DataError(f"{shorten(title)}: the file is empty; nothing was sent")
     folder = workspace.new(workspace.uploads_dir, "data")
     source = f"data{inner}{last}" if inner in KIND_OF_SUFFIX else f"data{last}"
-    shutil.move(sent, folder / source)
+    shutil.move(upload, folder / source)
     return save(workspace, DataSet(folder.name, shorten(title), source))
 
 
 def add_hub(workspace: Workspace, hub_name: str) -> DataSet:
-    """Name a data set of the hub; it is read, and downloaded, when it is looked at.
+    """Add a data set of the hub by name; it is downloaded when it is first read.
 
     Raises:
-        DataError: that is no hub name.
+        DataError: it is not the name of a data set.
     """
     hub_name = hub_name.strip()
     if not HUB_NAME.fullmatch(hub_name):
         raise DataError(
-            f"{shorten(hub_name)!r} is no data set of the hub: write owner/name, such as "
+            f"{shorten(hub_name)!r} is not the name of a data set: write owner/name, such as "
             "openai/gsm8k:main"
         )
     folder = workspace.new(workspace.uploads_dir, "data")
@@ -120,8 +125,8 @@ def add_hub(workspace: Workspace, hub_name: str) -> DataSet:
 
 
 def save(workspace: Workspace, data: DataSet) -> DataSet:
-    """Write what is known about a data file, and give it back."""
-    about = workspace.upload(data.name) / "about.json"
+    """Write about.json; returns `data`."""
+    about = workspace.upload(data.name) / ABOUT
     write_atomic(about, json.dumps(asdict(data), indent=1, ensure_ascii=False))
     return data
 
@@ -131,34 +136,52 @@ def load(workspace: Workspace, name: str) -> DataSet:
 
     Raises:
         RunError: there is none of that name.
-        DataError: what was written about it cannot be read.
+        DataError: its about.json is damaged or was edited into something else.
     """
     if name == DEMO:
         return DEMO_SET
-    about = workspace.upload(name) / "about.json"
+    about = workspace.upload(name) / ABOUT
     try:
-        return replace(DataSet(**json.loads(about.read_text(encoding="utf-8"))), name=name)
-    except (OSError, ValueError, TypeError):
-        raise DataError(f"{name}: what is known about this file is damaged; send it again") from (
-            None
-        )
+        if not about.is_file() or about.stat().st_size > MAX_ABOUT_BYTES:
+            raise ValueError("not a file, or too large")
+        return _checked(replace(DataSet(**json.loads(about.read_text("utf-8"))), name=name))
+    except (OSError, ValueError, TypeError, RecursionError):
+        raise DataError(
+            f"{name}/{ABOUT} is damaged, so this file cannot be used; upload the file again"
+        ) from None
 
 
-def every(workspace: Workspace) -> list[DataSet]:
-    """All that can be read, newest first, the demo last."""
-    files = sorted(
-        workspace.uploads_dir.glob("*/about.json"), key=lambda file: -file.stat().st_mtime
-    )
-    found = []
-    for file in files:
+def list_data(workspace: Workspace) -> list[DataSet]:
+    """All data files, newest first, the demo last. A damaged one has the title `DAMAGED`."""
+    files = [file for file in workspace.uploads_dir.glob(f"*/{ABOUT}") if file.exists()]
+    data_sets = []
+    for file in sorted(files, key=lambda file: -file.stat().st_mtime):
         try:
-            found.append(load(workspace, file.parent.name))
+            data_sets.append(load(workspace, file.parent.name))
         except DataError:
+            data_sets.append(DataSet(file.parent.name, DAMAGED, ""))
+        except RunError:  # a link that leads out of the workspace
             continue
-    return [*found, DEMO_SET]
+    return [*data_sets, DEMO_SET]
 
 
 def shorten(title: str) -> str:
-    """A name for people, printable and not too long; only ever shown."""
-    plain = "".join(c if c.isprintable() else "�" for c in Path(title).name or title)
-    return plain if len(plain) <= SHOWN_NAME else f"{plain[:SHOWN_NAME]}…"
+    """A title that is printable and not too long, only for display."""
+    printable = "".join(c if c.isprintable() else "�" for c in Path(title).name or title)
+    return printable if len(printable) <= MAX_TITLE else f"{printable[:MAX_TITLE]}…"
+
+
+def _checked(data: DataSet) -> DataSet:
+    """The same data file. ValueError if a field has another type or names another folder."""
+    if not isinstance(data.columns, dict):
+        raise ValueError("columns")
+    texts = (data.title, data.source, data.format, data.parts)
+    if not all(isinstance(text, str) for text in (*texts, *data.columns.values())):
+        raise ValueError("a text")
+    if not all(type(count) is int and count >= 0 for count in (data.train, data.held_out)):
+        raise ValueError("a count")
+    is_name = data.source.startswith(PREFIX) or HUB_NAME.fullmatch(data.source)
+    files = (data.parts, "" if is_name else data.source)
+    if any("/" in file or "\\" in file or file in (".", "..") for file in files):
+        raise ValueError("a folder")
+    return data

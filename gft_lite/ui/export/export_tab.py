@@ -1,28 +1,35 @@
-"""Export: adapter, merged model or GGUF to download; model card, what comes next, report."""
+"""Export: adapter, merged model or GGUF to download; model card, TRL program, run report."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from gradio.context import Context
 
 from gft_lite.types import GftError
 from gft_lite.ui.app_state import AppState
-from gft_lite.ui.compare.adapter_registry import find_adapters
-from gft_lite.ui.compare.compare_view import STYLE, quiet
+from gft_lite.ui.compare.adapter_registry import AdapterRegistry, find_adapters
 from gft_lite.ui.compare.model_client import ModelProcess
 from gft_lite.ui.errors import guarded
 from gft_lite.ui.export.export_snippet import continue_with_trl
-from gft_lite.ui.export.export_write import DTYPES, NO_GGUF, Exports, about, has_converter, offered
-from gft_lite.ui.html import empty, heading, panel
+from gft_lite.ui.export.export_write import (
+    DTYPES,
+    NO_GGUF,
+    Exports,
+    adapter_facts,
+    has_converter,
+    kind_choices,
+)
+from gft_lite.ui.form import QUIET, Form, Updates, Values, on_arrival
+from gft_lite.ui.html import empty, heading, panel, remarks
 
 LOG = "export-process.log"
 IDLE_SECONDS = 60.0
 INTRO = (
-    "Take an adapter with you. Everything written here is asked the same questions as the trained "
-    "model first, and kept only where it answers alike."
+    "Download what was trained. Every export answers the same questions as the trained model "
+    "before it is kept, and is kept only if the answers are the same."
 )
 NOTHING_YET = empty(
     "Nothing to export yet",
@@ -31,17 +38,105 @@ NOTHING_YET = empty(
 )
 
 
+@dataclass(frozen=True)
+class ExportForm:
+    """The chosen adapter by its key, what to write, and the number format of merged weights."""
+
+    key: str | None
+    kind: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class ExportTab:
+    """The tab's components and handlers."""
+
+    app_state: AppState
+    exports: Exports
+    form: Form[ExportForm]
+    facts: gr.HTML
+    details: gr.Column
+    stop: gr.Button
+    result: gr.HTML
+    download: gr.DownloadButton
+    card: gr.Code
+    program: gr.Code
+    report_section: gr.Accordion
+    report: gr.DownloadButton
+
+    @property
+    def outputs(self) -> set[Any]:
+        """All components that depend on the chosen adapter."""
+        panels = {self.facts, self.details, self.program, self.report_section, self.report}
+        return panels | {self.form["key"], self.result, self.download, self.card}
+
+    def refresh(self, values: Values) -> Updates:
+        """The list as it is now; the choice stays if it is still in the list."""
+        registry = find_adapters(self.app_state)
+        key = self.form.read(values).key
+        choices = [(adapter.label, adapter.key) for adapter in registry.adapters]
+        keys = [adapter.key for adapter in registry.adapters]
+        if key in keys:
+            return {self.form["key"]: gr.Dropdown(choices=choices, value=key)}
+        key = keys[0] if keys else None
+        field = gr.Dropdown(choices=choices, value=key)
+        return {self.form["key"]: field, **self._adapter_updates(registry, key)}
+
+    def choose(self, values: Values) -> Updates:
+        """The page of another adapter; results of the last one are hidden."""
+        key = self.form.read(values).key
+        return self._adapter_updates(find_adapters(self.app_state), key)
+
+    def write(self, values: Values) -> Iterator[Updates]:
+        """Write an export; Stop is active until it ends."""
+        form = self.form.read(values)
+        for page in self.exports.write(form.key, form.kind, form.dtype):
+            updates = {
+                self.result: gr.HTML(page.html, visible=True),
+                self.download: gr.DownloadButton(value=page.file, visible=bool(page.file)),
+                self.stop: gr.Button(interactive=True),
+            }
+            if page.card:
+                updates[self.card] = gr.Code(page.card, visible=True)
+            yield updates
+        yield {self.stop: gr.Button(interactive=False)}
+
+    def show_card(self, key: str | None) -> gr.Code:
+        """The model card of the chosen adapter."""
+        return gr.Code(self.exports.card(key), visible=True)
+
+    def make_report(self, key: str | None) -> gr.DownloadButton:
+        """The report of the chosen run, to download."""
+        return gr.DownloadButton(value=self.exports.report(key), visible=True)
+
+    def _adapter_updates(self, registry: AdapterRegistry, key: str | None) -> Updates:
+        try:
+            adapter = registry.find(key or "")
+        except GftError:
+            note = NOTHING_YET + remarks(registry.unusable)
+            return {self.facts: gr.HTML(note), self.details: gr.Column(visible=False)}
+        return {
+            self.facts: gr.HTML(adapter_facts(adapter)),
+            self.details: gr.Column(visible=True),
+            self.program: continue_with_trl(adapter, f"{adapter.name}-adapter"),
+            self.result: gr.HTML(visible=False),
+            self.download: gr.DownloadButton(visible=False),
+            self.card: gr.Code(visible=False),
+            self.report: gr.DownloadButton(visible=False),
+            self.report_section: gr.Accordion(visible=adapter.config is not None),
+        }
+
+
 def build(app_state: AppState) -> None:
-    """The tab."""
+    """Build the tab."""
     process = ModelProcess(app_state.workspace.root, LOG, idle_seconds=IDLE_SECONDS)
-    exports = Exports(app_state, process)
-    panel(STYLE + heading("Export", INTRO))
-    run = gr.Dropdown(label="Run or mix", choices=[])
+    panel(heading("Export", INTRO))
+    key = gr.Dropdown(label="Run or mix", choices=[])
     facts = panel(NOTHING_YET)
-    with gr.Column(visible=False) as there:
-        kind = gr.Radio(label="What to write", choices=offered(), value="adapter")
+    with gr.Column(visible=False) as details:
+        kind = gr.Radio(label="What to write", choices=kind_choices(), value="adapter")
         if not has_converter():
-            panel(quiet([NO_GGUF]))
+            panel(remarks([NO_GGUF]))
         dtype = gr.Dropdown(
             label="Number format of merged weights",
             info="bfloat16 and float16 take half the space of float32.",
@@ -57,70 +152,29 @@ def build(app_state: AppState) -> None:
         with gr.Accordion("Model card", open=False):
             show_card = gr.Button("Show the model card", size="sm")
             card = gr.Code(label="Model card", language="markdown", wrap_lines=True, visible=False)
-        with gr.Accordion("Go on with reinforcement learning (TRL)", open=False):
+        with gr.Accordion("Continue with reinforcement learning (TRL)", open=False):
             program = gr.Code(label="Program", language="python")
-        with gr.Accordion("Report of the run", open=False) as of_run:
+        with gr.Accordion("Report of the run", open=False) as report_section:
             make_report = gr.Button("Make the report", size="sm")
             report = gr.DownloadButton("Download the report", visible=False)
-
-    def chosen(key: str | None) -> list[Any]:
-        """The page for another adapter; what belonged to the last one goes."""
-        found = find_adapters(app_state)
-        try:
-            adapter = found.find(key or "")
-        except GftError:
-            said = NOTHING_YET + quiet(found.others)
-            return [gr.HTML(said), gr.Column(visible=False), *[gr.skip()] * 6]
-        return [
-            gr.HTML(about(adapter)),
-            gr.Column(visible=True),
-            continue_with_trl(adapter, f"{adapter.name}-adapter"),
-            gr.HTML(visible=False),
-            gr.DownloadButton(visible=False),
-            gr.Code(visible=False),
-            gr.DownloadButton(visible=False),
-            gr.Accordion(visible=adapter.config is not None),
-        ]
-
-    shown = [facts, there, program, result, download, card, report, of_run]
-
-    def seen(key: str | None) -> list[Any]:
-        """The list as it is now; what was chosen stays where it is still there."""
-        found = find_adapters(app_state)
-        choices = [(a.label, a.key) for a in found.adapters]
-        kept = key in [k for _, k in choices]
-        now = key if kept else choices[0][1] if choices else None
-        same = [gr.skip()] * len(shown)
-        return [gr.Dropdown(choices=choices, value=now), *(same if kept else chosen(now))]
-
-    def writing(key: str | None, what: str, numbers: str) -> Iterator[list[Any]]:
-        for written in exports.write(key, what, numbers):
-            yield [
-                gr.HTML(written.html, visible=True),
-                gr.DownloadButton(value=written.file, visible=bool(written.file)),
-                gr.Code(written.card, visible=True) if written.card else gr.skip(),
-                gr.Button(interactive=True),
-            ]
-        yield [gr.skip(), gr.skip(), gr.skip(), gr.Button(interactive=False)]
-
-    page, tab = Context.root_block, Context.block
-    arrivals = [page.load] if page else []
-    arrivals += [tab.select] if isinstance(tab, gr.Tab) else []
-    how: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    gr.on(arrivals, guarded(seen), [run], [run, *shown], **how)
-    run.input(guarded(chosen), [run], shown, **how)
-    kind.change(lambda what: gr.Dropdown(visible=what == "merged"), [kind], [dtype], **how)
-    write.click(writing, [run, kind, dtype], [result, download, card, stop], **how)
-    stop.click(process.stop, queue=False, **how)
-    show_card.click(
-        guarded(lambda key: gr.Code(exports.card(key), visible=True)),
-        [run],
-        [card],
-        api_visibility="private",
+    tab = ExportTab(
+        app_state,
+        Exports(app_state, process),
+        Form(ExportForm, {"key": key, "kind": kind, "dtype": dtype}),
+        facts,
+        details,
+        stop,
+        result,
+        download,
+        card,
+        program,
+        report_section,
+        report,
     )
-    make_report.click(
-        guarded(lambda key: gr.DownloadButton(value=exports.report(key), visible=True)),
-        [run],
-        [report],
-        api_visibility="private",
-    )
+    on_arrival(guarded(tab.refresh), tab.form.inputs, tab.outputs)
+    key.input(guarded(tab.choose), tab.form.inputs, tab.outputs, **QUIET)
+    kind.change(lambda kind: gr.Dropdown(visible=kind == "merged"), kind, dtype, **QUIET)
+    write.click(tab.write, tab.form.inputs, {result, download, card, stop}, **QUIET)
+    stop.click(process.stop, queue=False, **QUIET)
+    show_card.click(guarded(tab.show_card), key, card, api_visibility="private")
+    make_report.click(guarded(tab.make_report), key, report, api_visibility="private")

@@ -1,10 +1,10 @@
-"""What was chosen on the page → a run's configuration, and the command line that does the same."""
+"""The values of the Model tab's fields → a run's configuration and the equal command line."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ import yaml
 from gft_lite.config import RunConfig, load_config
 from gft_lite.report.numbers import look
 from gft_lite.types import ConfigError
+
+MAX_MORE_CHARACTERS = 20_000
 
 METHODS = {
     "gft": "The group learns: what is better than its group is encouraged, what is worse is not.",
@@ -28,100 +30,126 @@ METHOD_NAMES = {name: name.upper() for name in METHODS}
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One field of the page: the key it sets and the words beside it."""
+class NumberField:
+    """One number of the page: the key it sets, its label and help."""
 
     key: str
     label: str
-    info: str
+    help: str
     whole: bool = True
-    least: float = 0
-    only: str = ""  # the one method that has it
+    minimum: float = 0
+    method: str = ""  # the one method that has this setting
 
 
-SETTINGS = (
-    Setting("train.steps", "Steps", "One step is one update of the adapter.", least=1),
-    Setting("train.prompts_per_step", "Prompts a step", "Each with a group of its own.", least=1),
-    Setting("group.self", "Self responses per prompt", "Sampled from the model as it is."),
-    Setting("group.teacher", "Teacher answers a prompt", "At most; where the file has some."),
-    Setting("group.max_new_tokens", "Longest answer, tokens", "Longer ones are cut.", least=1),
-    Setting("train.learning_rate", "Learning rate", "Of the adapter, at its peak.", whole=False),
-    Setting(
+NUMBERS = (
+    NumberField("train.steps", "Steps", "One step is one update of the adapter.", minimum=1),
+    NumberField("train.prompts_per_step", "Prompts per step", "One group each.", minimum=1),
+    NumberField("group.self", "Self responses per prompt", "Sampled from the model."),
+    NumberField("group.teacher", "Teacher answers per prompt", "At most; not every row has some."),
+    NumberField(
+        "group.max_new_tokens", "Longest answer, tokens", "Longer answers are cut.", minimum=1
+    ),
+    NumberField("train.learning_rate", "Learning rate", "The peak of the schedule.", whole=False),
+    NumberField(
         "method.tau",
         "τ",
-        "Tokens below this probability count by it only; 0 is off.",
+        "Tokens below this probability are rectified: weighted by it. 0 is off.",
         whole=False,
-        only="gft",
+        method="gft",
     ),
 )
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What stands in the fields. `data` are the `data.` settings of the chosen file, `values` one
-    value for each of SETTINGS, `adapter` a folder to continue from, `more` further YAML."""
+class RunForm:
+    """The values of the fields.
 
-    presets: tuple[str, ...]
+    data: name of the data file. adapter: folder of an adapter to start from, or empty.
+    numbers: key of a `NumberField` → value. more: further settings as YAML.
+    """
+
+    data: str
+    presets: Sequence[str]
     model: str
     adapter: str | None
     method: str
     reward: str
-    data: tuple[str, ...]
-    values: tuple[float | None, ...]
+    numbers: Mapping[str, float | None]
     more: str = ""
 
 
-def overrides(choice: Choice) -> list[str]:
-    """What differs from the preset, as `--set` takes it.
+def overrides(form: RunForm, data_settings: Sequence[str]) -> list[str]:
+    """The differences from the presets, as `--set` takes them.
+
+    Args:
+        form: the fields.
+        data_settings: the `data.` settings of the chosen file.
 
     Raises:
-        ConfigError: a field is empty or the YAML is none.
+        ConfigError: a field is empty, or `more` is not a mapping in YAML.
     """
-    base = load_config(preset=choice.presets).to_dict()
-    chosen = {"model.name": choice.model.strip(), "method.name": choice.method}
-    chosen["reward"] = choice.reward
-    out = [f"{key}={json.dumps(v)}" for key, v in chosen.items() if look(base, key) != v]
-    if choice.adapter:
-        out.append(f"model.adapter={json.dumps(choice.adapter)}")
-    embedded = look(base, "data.path")
-    if not (choice.data and choice.data[0] == f"data.path={embedded}"):
-        out += choice.data
-    for setting, value in zip(SETTINGS, choice.values, strict=True):
-        if setting.only and setting.only != choice.method:
+    preset = load_config(preset=form.presets).to_dict()
+    settings = {
+        "model.name": form.model.strip(),
+        "method.name": form.method,
+        "reward": form.reward,
+    }
+    changes = [f"{key}={json.dumps(v)}" for key, v in settings.items() if look(preset, key) != v]
+    if form.adapter:
+        changes.append(f"model.adapter={json.dumps(form.adapter)}")
+    if list(data_settings[:1]) != [f"data.path={look(preset, 'data.path')}"]:
+        changes += data_settings
+    for field in NUMBERS:
+        if field.method and field.method != form.method:
             continue
+        value = form.numbers[field.key]
         if value is None:
-            raise ConfigError(f"{setting.label} is empty: give a number")
-        number = int(value) if setting.whole else float(value)
-        if look(base, setting.key) != number or (setting.only and choice.method != "gft"):
-            out.append(f"{setting.key}={number}")
-    return [*out, *flattened(choice.more)]
+            raise ConfigError(f"{field.label} is empty: give a number")
+        number = int(value) if field.whole else float(value)
+        if look(preset, field.key) != number:
+            changes.append(f"{field.key}={number}")
+    return [*changes, *flattened(form.more)]
 
 
-def configured(choice: Choice) -> RunConfig:
-    """The configuration of the run. ConfigError where something is wrong with it."""
-    return load_config(preset=choice.presets, overrides=overrides(choice))
+def configured(form: RunForm, data_settings: Sequence[str]) -> RunConfig:
+    """The configuration of the run.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    return load_config(preset=form.presets, overrides=overrides(form, data_settings))
 
 
-def command_line(choice: Choice) -> str:
+def command_line(form: RunForm, data_settings: Sequence[str]) -> str:
     """The command that trains the same run."""
-    parts = ["gft-lite train", *(f"--preset {shlex.quote(name)}" for name in choice.presets)]
-    parts += [f"--set {shlex.quote(text)}" for text in overrides(choice)]
-    return " \\\n  ".join(parts)
+    words = ["gft-lite train", *(f"--preset {shlex.quote(name)}" for name in form.presets)]
+    words += [f"--set {shlex.quote(change)}" for change in overrides(form, data_settings)]
+    return " \\\n  ".join(words)
 
 
 def flattened(more: str) -> list[str]:
     """YAML settings as `--set` takes them.
 
     Raises:
-        ConfigError: no YAML, or no mapping.
+        ConfigError: it is too long, not YAML, has an alias, or is not a mapping.
     """
-    try:
-        values = yaml.safe_load(more or "")
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
+    if len(more or "") > MAX_MORE_CHARACTERS:
         raise ConfigError(
-            f"More settings{where}: this is not valid YAML; check indentation and colons"
+            f"More settings: the text has {len(more):,} characters, at most "
+            f"{MAX_MORE_CHARACTERS:,} are read; put it into a file and use the command line"
+        )
+    try:
+        events = yaml.parse(more or "", Loader=yaml.SafeLoader)
+        if any(isinstance(event, yaml.AliasEvent) for event in events):
+            raise ConfigError("More settings: write the value instead of a YAML alias (`*name`)")
+        values = yaml.safe_load(more or "")
+    except RecursionError:
+        raise ConfigError("More settings: the sections are nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(
+            f"More settings{line}: this is not valid YAML; check indentation and colons"
         ) from None
     if values is None:
         return []
@@ -130,11 +158,11 @@ def flattened(more: str) -> list[str]:
     return [f"{key}={json.dumps(value, default=str)}" for key, value in _leaves(values)]
 
 
-def _leaves(tree: Mapping[Any, Any], before: str = "") -> list[tuple[str, Any]]:
-    out: list[tuple[str, Any]] = []
+def _leaves(tree: Mapping[Any, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """(dotted key, value); `reward` and `data.columns` are values as a whole."""
+    leaves: list[tuple[str, Any]] = []
     for key, value in tree.items():
-        name = f"{before}{key}"
-        whole = name in ("reward", "data.columns")
-        nested = isinstance(value, Mapping) and value and not whole
-        out += _leaves(value, f"{name}.") if nested else [(name, value)]
-    return out
+        name = f"{prefix}{key}"
+        is_section = isinstance(value, Mapping) and value and name not in ("reward", "data.columns")
+        leaves += _leaves(value, f"{name}.") if is_section else [(name, value)]
+    return leaves

@@ -1,7 +1,7 @@
-"""The events of a run, read as they are written: each look reads only what was added.
+"""Reads the events of runs while they are written: each refresh reads only the new lines.
 
-However long a run is, at most `POINTS` steps are kept: neighbours are averaged, twice as many at a
-time whenever there are too many. A run that went back to a checkpoint is read anew.
+At most `POINTS` steps are kept: when there are more, neighbours are averaged, twice as many at a
+time as before. A run that goes back to a checkpoint is read from its start.
 """
 
 from __future__ import annotations
@@ -29,25 +29,26 @@ from gft_lite.runs import BUSY, parse_event
 from gft_lite.ui.queue import Job
 
 POINTS = 300
-PACED_BY = 20  # steps that the remaining time is estimated from
+PACE_STEPS = 20  # the remaining time is estimated from so many steps
 WARN_EVERY_SECONDS = 20.0
-KEPT_RUNS = 8
+MAX_TAILS = 8
 
 
-class Followed:
+class EventTail:
     """One run as far as it was read."""
 
     def __init__(self, job: Job) -> None:
         self.run = job.run
         self.config_yaml = self.run.config_text()
         self.config = parse_config(self.config_yaml)
-        self._inside = threading.Lock()
-        self._warned: tuple[float, tuple[Any, ...], list[str]] = (0.0, (), [])
-        self._forget()
+        self._lock = threading.Lock()
+        # time, version and result of the last look for warnings
+        self._warnings: tuple[float, tuple[Any, ...], list[str]] = (0.0, (), [])
+        self._reset()
 
-    def look(self, job: Job) -> Record:
-        """Read on, and give the run in at most `POINTS` steps."""
-        with self._inside:
+    def record(self, job: Job) -> Record:
+        """The run in at most `POINTS` steps."""
+        with self._lock:
             self._read()
             open_rollout = with_shares(self._rollout, self.config)
             evals, final = evaluations(self._evals)
@@ -64,38 +65,39 @@ class Followed:
             )
 
     def version(self, job: Job) -> tuple[Any, ...]:
-        """Changes whenever there is something new to see."""
-        with self._inside:
+        """A value that changes whenever the run has something new."""
+        with self._lock:
             self._read()
             return (job.name, job.state, self._inode, self._offset)
 
     def seconds_left(self, record: Record) -> float | None:
-        """At the pace of the last steps; None where that is not known yet."""
-        paces = [s for e in self._last if (s := number(e, "seconds")) is not None]
-        done, wanted = number(record.status, "step"), number(record.config, "train.steps")
-        if not paces or done is None or wanted is None:
+        """The remaining time at the pace of the last steps; None if there are no steps yet."""
+        paces = [s for e in self._recent if (s := number(e, "seconds")) is not None]
+        step, steps = number(record.status, "step"), number(record.config, "train.steps")
+        if not paces or step is None or steps is None:
             return None
-        return max(0.0, wanted - done) * sum(paces) / len(paces)
+        return max(0.0, steps - step) * sum(paces) / len(paces)
 
     def warnings(self, job: Job) -> list[str]:
-        """What to be wary of; computed from the whole run, so only now and then."""
-        at, version, said = self._warned
-        new = self.version(job)
-        due = time.monotonic() - at > WARN_EVERY_SECONDS or job.state not in BUSY
-        if new != version and due:
-            said = warnings(read_record(self.run))
-            self._warned = (time.monotonic(), new, said)
-        return said
+        """The warnings of the report.
 
-    # --- inside ---
+        They need the whole run, so they are computed every `WARN_EVERY_SECONDS` while it trains.
+        """
+        computed_at, version, sentences = self._warnings
+        new_version = self.version(job)
+        due = time.monotonic() - computed_at > WARN_EVERY_SECONDS or job.state not in BUSY
+        if new_version != version and due:
+            sentences = warnings(read_record(self.run))
+            self._warnings = (time.monotonic(), new_version, sentences)
+        return sentences
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._offset = self._inode = 0
         self._stride = 1
         self._steps: list[Event] = []
         self._pending: list[Event] = []
         self._rollout: list[Event] = []
-        self._last: list[Event] = []
+        self._recent: list[Event] = []
         self._evals: list[Event] = []
         self._starts: list[Event] = []
 
@@ -104,16 +106,16 @@ class Followed:
             return
         try:
             with self.run.events_file.open("rb") as file:
-                found = file.seek(0, 2)
+                size = file.seek(0, os.SEEK_END)
                 inode = os.fstat(file.fileno()).st_ino
-                if inode != self._inode or found < self._offset:
-                    self._forget()
+                if inode != self._inode or size < self._offset:
+                    self._reset()
                     self._inode = inode
                 file.seek(self._offset)
-                new = file.read()
+                added = file.read()
         except OSError:
             return
-        whole = new[: new.rfind(b"\n") + 1]
+        whole = added[: added.rfind(b"\n") + 1]  # half a line is read next time
         self._offset += len(whole)
         for line in whole.splitlines():
             if event := parse_event(line):
@@ -123,13 +125,13 @@ class Followed:
         kind = event.get("type")
         if kind == "step":
             updates = int(number(self.config, "train.updates_per_rollout") or 1)
-            before = self._rollout[-1] if self._rollout else event
-            if rollout_of(event, updates) != rollout_of(before, updates):
+            previous = self._rollout[-1] if self._rollout else event
+            if rollout_of(event, updates) != rollout_of(previous, updates):
                 for step in with_shares(self._rollout, self.config):
                     self._keep(step)
                 self._rollout = []
             self._rollout.append(event)
-            self._last = [*self._last[1 - PACED_BY :], event]
+            self._recent = [*self._recent[1 - PACE_STEPS :], event]
         elif kind == "eval":
             self._evals.append(event)
         elif kind == "started":
@@ -160,7 +162,7 @@ def mean_of(events: Sequence[Mapping[str, Any]]) -> Event:
 
 
 @dataclass(frozen=True)
-class Seen:
+class RunSnapshot:
     """A run at one moment, as the page shows it."""
 
     job: Job
@@ -169,26 +171,26 @@ class Seen:
     seconds_left: float | None
 
 
-class Follower:
-    """The runs that someone looks at, each read once however many look."""
+class EventTails:
+    """The tails of the runs that pages show; each run is read once for all pages."""
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[str, Followed] = OrderedDict()
-        self._inside = threading.Lock()
+        self._tails: OrderedDict[str, EventTail] = OrderedDict()
+        self._lock = threading.Lock()
 
-    def followed(self, job: Job) -> Followed:
-        """The reader of a run; the one that nobody looked at for longest is dropped."""
-        with self._inside:
-            name = str(job.run.path)
-            if name not in self._runs:
-                self._runs[name] = Followed(job)
-            self._runs.move_to_end(name)
-            while len(self._runs) > KEPT_RUNS:
-                self._runs.popitem(last=False)
-            return self._runs[name]
+    def tail(self, job: Job) -> EventTail:
+        """The tail of a run; the one that was not used for longest is dropped."""
+        with self._lock:
+            path = str(job.run.path)
+            if path not in self._tails:
+                self._tails[path] = EventTail(job)
+            self._tails.move_to_end(path)
+            while len(self._tails) > MAX_TAILS:
+                self._tails.popitem(last=False)
+            return self._tails[path]
 
-    def see(self, job: Job) -> Seen:
+    def snapshot(self, job: Job) -> RunSnapshot:
         """The run now."""
-        followed = self.followed(job)
-        record = followed.look(job)
-        return Seen(job, record, followed.version(job), followed.seconds_left(record))
+        tail = self.tail(job)
+        record = tail.record(job)
+        return RunSnapshot(job, record, tail.version(job), tail.seconds_left(record))

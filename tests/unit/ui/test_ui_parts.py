@@ -18,16 +18,17 @@ from gft_lite.report.record import read_record
 from gft_lite.runs import RunDir
 from gft_lite.types import ConfigError, DataError, GftError, InputError, RunError
 from gft_lite.ui.app import check_exposure, read_auth
-from gft_lite.ui.cli_client import ask
+from gft_lite.ui.cli_client import run_json
 from gft_lite.ui.data import datasets
 from gft_lite.ui.data.data_view import dry_run_view, examples_view, histogram, report_view
 from gft_lite.ui.errors import BROKE, sentence
 from gft_lite.ui.html import empty, failure
 from gft_lite.ui.model.model_tab import memory_badge, preset_for
-from gft_lite.ui.model.run_form import METHODS, SETTINGS, Choice, command_line, configured
+from gft_lite.ui.model.run_form import METHODS, NUMBERS, RunForm, command_line, configured
 from gft_lite.ui.queue import Job, Jobs
 from gft_lite.ui.train import group_inspector, run_view
-from gft_lite.ui.train.event_tail import POINTS, Follower, mean_of
+from gft_lite.ui.train.event_tail import POINTS, EventTails, mean_of
+from gft_lite.ui.train.group_inspector import GroupForm
 from gft_lite.ui.workspace import Workspace
 
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'${alert(3)}{{4}}"
@@ -65,31 +66,31 @@ def harmless(html: str) -> bool:
 
 
 def test_only_what_was_added_is_read_and_half_lines_wait(run: RunDir) -> None:
-    follower = Follower()
-    assert follower.see(job(run)).record.steps == ()
+    tails = EventTails()
+    assert tails.snapshot(job(run)).record.steps == ()
     run.append(step(1))
     whole = run.events_file.read_bytes()
     with run.events_file.open("a") as file:
         file.write('{"type": "step", "step"')
-    first = follower.see(job(run))
+    first = tails.snapshot(job(run))
     assert [e["step"] for e in first.record.steps] == [1]
     run.events_file.write_bytes(whole)  # the same file, the rest of the line not there any more
     run.append(step(2))
     run.append({"type": "eval", "step": 2, "target": {"greedy_accuracy": 0.5, "n": 4}})
-    second = follower.see(job(run))
+    second = tails.snapshot(job(run))
     assert [e["step"] for e in second.record.steps] == [1, 2] and second.version != first.version
     assert second.record.last_eval["target"]["n"] == 4
     assert second.record.steps[0]["degenerate_share"] == 0.25
 
 
 def test_a_run_that_went_back_to_a_checkpoint_is_read_anew(run: RunDir) -> None:
-    follower = Follower()
+    tails = EventTails()
     for n in range(1, 9):
         run.append(step(n))
-    assert len(follower.see(job(run)).record.steps) == 8
+    assert len(tails.snapshot(job(run)).record.steps) == 8
     run.forget_after(4)
     run.append(step(5, loss=-1.0))
-    again = follower.see(job(run)).record.steps
+    again = tails.snapshot(job(run)).record.steps
     assert [e["step"] for e in again] == [1, 2, 3, 4, 5] and again[-1]["loss"] == -1.0
 
 
@@ -98,8 +99,8 @@ def test_ten_thousand_steps_are_few_points_and_quick_to_look_at(run: RunDir) -> 
     lines = [json.dumps({"time": 1.0, **step(n)}) for n in range(1, 10_001)]
     run.events_file.write_text("\n".join(lines) + "\n")
     run.set_status("running", step=10_000, steps=10_000)
-    follower = Follower()
-    kept = follower.see(job(run)).record.steps
+    tails = EventTails()
+    kept = tails.snapshot(job(run)).record.steps
     assert 100 <= len(kept) <= POINTS + 64 and kept[-1]["step"] == 10_000
     assert kept == tuple(sorted(kept, key=lambda e: e["step"]))
     assert abs(sum(e["loss"] for e in kept[:100]) / 100 - kept[49]["loss"]) < 60
@@ -107,7 +108,7 @@ def test_ten_thousand_steps_are_few_points_and_quick_to_look_at(run: RunDir) -> 
     for n in range(10_001, 10_006):
         run.append(step(n))
         before = time.process_time()
-        seen = follower.see(job(run))
+        seen = tails.snapshot(job(run))
         html = run_view.run_curves(seen)
         took.append(time.process_time() - before)
     assert min(took) < 0.25 and len(html) < 150_000
@@ -122,17 +123,26 @@ def test_means_keep_the_last_step_and_leave_out_what_is_no_number() -> None:
 def test_what_is_averaged_is_what_the_report_draws(run: RunDir) -> None:
     for n in range(1, 50):
         run.append(step(n))
-    followed = Follower().see(job(run)).record
+    followed = EventTails().snapshot(job(run)).record
     assert followed.steps == read_record(run).steps
 
 
 def test_seconds_left(run: RunDir) -> None:
     run.append(step(1))
     run.set_status("running", step=10, steps=10_000)
-    assert Follower().see(job(run)).seconds_left == 9990 * 2.0
+    assert EventTails().snapshot(job(run)).seconds_left == 9990 * 2.0
 
 
 # --- what is shown ---
+
+
+def group_form(**fields: Any) -> GroupForm:
+    known: dict[str, Any] = {"name": "gft-1", "step": 1, "group": 1, "colour": "probability"}
+    return GroupForm(**{**known, "tau": 0.1, "what_if": False, **fields})
+
+
+def shown_group(run: RunDir, **fields: Any) -> str:
+    return group_inspector.group_view(run, group_form(**fields))[1]
 
 
 def group(text: str = "a b") -> dict[str, Any]:
@@ -151,7 +161,7 @@ def group(text: str = "a b") -> dict[str, Any]:
 
 def test_every_text_of_data_and_model_is_escaped(run: RunDir) -> None:
     run.write_groups(3, [group(EVIL)])
-    _, html = group_inspector.group_view(run, 3, 1)
+    html = shown_group(run, step=3)
     assert harmless(html)
     previews = [
         {"row": 1, "prompt": EVIL, "response": EVIL, "prompt_tokens": 3, "response_tokens": 2}
@@ -176,38 +186,36 @@ def test_names_of_files_columns_and_runs_are_escaped(tmp_path: Path, workspace: 
     named = RunDir.create(workspace.runs_dir / name, CONFIG.replace("tiny", "'<script>'"))
     named.set_status("failed", message=EVIL)
     jobs = Jobs(workspace)
-    seen = Follower().see(jobs.job(name))
+    seen = EventTails().snapshot(jobs.job(name))
     assert harmless(run_view.run_head(seen, jobs)) and "<script" not in run_view.run_curves(seen)
 
 
 def test_a_step_that_was_not_stored_shows_the_nearest(run: RunDir) -> None:
-    assert group_inspector.group_view(run, 1, 1)[1] == group_inspector.NOTHING
+    assert shown_group(run) == group_inspector.NO_GROUPS
     for stored in (5, 10):
         run.write_groups(stored, [group(), group("other")])
-    for asked, shown in ((1, 5), (6, 5), (9, 10), (99, 10)):
-        assert f"<h3>Step {shown}</h3>" in group_inspector.group_view(run, asked, 1)[1]
-    slider, html = group_inspector.group_view(run, 5, 99)
-    assert slider.value == 2 and "other" in html
+    for chosen, shown in ((1, 5), (6, 5), (9, 10), (99, 10)):
+        assert f"<h3>Step {shown}</h3>" in shown_group(run, step=chosen)
+    slider, html = group_inspector.group_view(run, group_form(step=5, group=99))
+    assert slider and slider.value == 2 and "other" in html
 
 
 def test_another_tau_is_answered_from_the_stored_probabilities(run: RunDir) -> None:
     """p = [.05, .6]: at τ = .1 one token of two counts by its probability, at τ = .7 both."""
     run.write_groups(1, [group(), group()])
     for tau, below in ((0.0, 0), (0.1, 1), (0.7, 2)):
-        line = group_inspector.what_if_line(run.read_groups(1), 1, tau)
+        line = shown_group(run, tau=tau)
         assert f"<b>{below}</b> of 2 trained tokens of this group and {2 * below} of 4" in line
-    plain = group_inspector.group_view(run, 1, 1, "probability", 0.7)[1]
-    moved = group_inspector.group_view(run, 1, 1, "probability", 0.7, True)[1]
+    plain = shown_group(run, tau=0.7)
+    moved = shown_group(run, tau=0.7, what_if=True)
     assert "p 0.6 · weight 1" in plain and "p 0.6 · weight 0.6" in moved
-    assert (
-        'class="p4"'
-        not in group_inspector.group_view(run, 1, 1, "weight", 0.0, True)[1].split("</p>", 1)[1]
-    )
+    by_weight = shown_group(run, colour="weight", tau=0.0, what_if=True)
+    assert 'class="p4"' not in by_weight.split("</p>", 1)[1]
 
 
 def test_parts_of_a_reward_are_named(run: RunDir) -> None:
     run.write_groups(1, [group()])
-    assert "reward 1 (a b 0.25, length 1)" in group_inspector.group_view(run, 1, 1)[1]
+    assert "reward 1 (a b 0.25, length 1)" in shown_group(run)
 
 
 def test_histogram_counts_every_text(tmp_path: Path) -> None:
@@ -221,44 +229,48 @@ def test_histogram_counts_every_text(tmp_path: Path) -> None:
 
 # --- what was chosen ---
 
-VALUES = (100.0, 8.0, 4.0, 3.0, 192.0, 1e-3, 0.1)
+VALUES = dict(
+    zip((field.key for field in NUMBERS), (100.0, 8.0, 4.0, 3.0, 192.0, 1e-3, 0.1), strict=True)
+)
+DEMO = ["data.path=embedded:target_train"]
 
 
-def choice(**more: Any) -> Choice:
-    known = {"presets": ("tiny-cpu",), "model": "tiny", "adapter": None, "method": "gft"}
-    known |= {"reward": "math", "data": ("data.path=embedded:target_train",), "values": VALUES}
-    return Choice(**known | more)
+def form(**fields: Any) -> RunForm:
+    known: dict[str, Any] = {"data": "demo", "presets": ("tiny-cpu",), "model": "tiny"}
+    known |= {"adapter": None, "method": "gft", "reward": "math", "numbers": VALUES}
+    return RunForm(**known | fields)
 
 
 def test_a_preset_as_it_is_needs_no_setting() -> None:
-    assert command_line(choice()) == "gft-lite train \\\n  --preset tiny-cpu"
-    assert configured(choice()) == load_config(preset="tiny-cpu")
+    assert command_line(form(), DEMO) == "gft-lite train \\\n  --preset tiny-cpu"
+    assert configured(form(), DEMO) == load_config(preset="tiny-cpu")
 
 
 def test_a_card_and_a_model_go_together() -> None:
     card, model = ("8gb", "qwen3-1.7b")
-    asked = choice(presets=(card, model), model="Qwen/Qwen3-1.7B", values=(100.0, *VALUES[1:]))
-    assert command_line(asked).startswith(
+    chosen = form(presets=(card, model), model="Qwen/Qwen3-1.7B")
+    assert command_line(chosen, DEMO).startswith(
         "gft-lite train \\\n  --preset 8gb \\\n  --preset qwen3-1.7b"
     )
-    assert configured(asked).model.load_in_4bit
+    assert configured(chosen, DEMO).model.load_in_4bit
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_command_line_means_the_same_run(method: str) -> None:
     """What is copied into a shell is, word for word, the configuration that the page would run."""
-    asked = choice(
+    values = (7.0, 2.0, 5.0, 0.0, 64.0, 1e-3, 0.3)
+    data = ['data.path="/w s/it\'s.jsonl"', 'data.eval_path="/w/b.jsonl"']
+    chosen = form(
         method=method,
-        data=('data.path="/w s/it\'s.jsonl"', 'data.eval_path="/w/b.jsonl"'),
-        values=(7.0, 2.0, 5.0, 0.0, 64.0, 1e-3, 0.3),
+        numbers=dict(zip(VALUES, values, strict=True)),
         more="lora:\n  r: 4\ntrain: {schedule: cosine, warmup_steps: 2}\n",
     )
-    words = shlex.split(command_line(asked).replace("\\\n", " "))
+    words = shlex.split(command_line(chosen, data).replace("\\\n", " "))
     assert words[:4] == ["gft-lite", "train", "--preset", "tiny-cpu"]
     settings = words[5::2]
     assert words[4::2] == ["--set"] * len(settings)
     config = load_config(preset="tiny-cpu", overrides=settings)
-    assert config == configured(asked)
+    assert config == configured(chosen, data)
     assert (config.method.name, config.train.steps, config.lora.r) == (method, 7, 4)
     assert config.data.path == "/w s/it's.jsonl" and config.data.retention_path is None
     assert config.train.schedule == "cosine" and config.train.learning_rate == 1e-3
@@ -271,17 +283,19 @@ def test_the_command_line_means_the_same_run(method: str) -> None:
         ("- a", "write sections"),
         ("train: {stepz: 3}", "did you mean 'steps'"),
         ("train: {steps: many}", "train.steps"),
+        ("a: &a [1, 2]\nb: [*a, *a]", "instead of a YAML alias"),
+        ("a: " + "[" * 4000 + "]" * 4000, "nested too deeply"),
+        ("#" * 20_001, "20,001 characters, at most 20,000"),
     ],
 )
 def test_what_is_wrong_with_further_settings(more: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        configured(choice(more=more))
+        configured(form(more=more), DEMO)
 
 
 def test_an_empty_field_is_named() -> None:
     with pytest.raises(ConfigError, match="Steps is empty"):
-        configured(choice(values=(None, *VALUES[1:])))
-    assert len(VALUES) == len(SETTINGS)
+        configured(form(numbers={**VALUES, "train.steps": None}), DEMO)
 
 
 # --- data files ---
@@ -302,7 +316,7 @@ def test_a_file_is_kept_under_our_name_and_shown_under_its_own(workspace: Worksp
     assert (data.name, data.source) == ("data-1", "data.jsonl.gz")
     assert Path(data.location(workspace)) == workspace.uploads_dir / "data-1" / "data.jsonl.gz"
     assert datasets.load(workspace, "data-1") == data and not data.ready
-    assert [d.name for d in datasets.every(workspace)] == ["data-1", "demo"]
+    assert [d.name for d in datasets.list_data(workspace)] == ["data-1", "demo"]
 
 
 @pytest.mark.parametrize(
@@ -329,23 +343,50 @@ def test_files_that_were_not_sent_and_empty_ones_are_refused(
     assert (tmp_path / "own.jsonl").is_file()
 
 
-def test_damaged_knowledge_about_a_file_hides_no_other(workspace: Workspace) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "{",
+        "[]",
+        "null",
+        "[" * 100_000,
+        {"title": 3},
+        {"columns": []},
+        {"columns": {"prompt": 1}},
+        {"train": "many"},
+        {"held_out": -1},
+        {"parts": "../../other"},
+        {"source": "../data.csv"},
+        {"colour": "red"},
+    ],
+    ids=lambda damage: str(damage)[:30],
+)
+def test_a_damaged_about_file_is_named_and_hides_no_other(
+    workspace: Workspace, damage: str | dict[str, Any]
+) -> None:
     for name in ("a.csv", "b.csv"):
         datasets.add_file(workspace, sent(workspace, name), name)
-    (workspace.uploads_dir / "data-1" / "about.json").write_text("{")
-    assert [d.name for d in datasets.every(workspace)] == ["data-2", "demo"]
+    about = workspace.uploads_dir / "data-1" / "about.json"
+    if isinstance(damage, dict):
+        damage = json.dumps(json.loads(about.read_text()) | damage)
+    about.write_text(damage)
+    listed = {data.name: data for data in datasets.list_data(workspace)}
+    assert set(listed) == {"data-1", "data-2", "demo"}
+    assert listed["data-1"].title == "damaged" and not listed["data-1"].ready
+    with pytest.raises(DataError, match=r"data-1/about\.json is damaged.*upload the file again"):
+        datasets.load(workspace, "data-1")
 
 
 # --- the command line behind it ---
 
 
 def test_ask_gives_the_document_or_the_sentence(workspace: Workspace) -> None:
-    found = ask(workspace, "data", "dry-run", "embedded:target_train", "--limit=20")
+    found = run_json(workspace, "data", "dry-run", "embedded:target_train", "--limit=20")
     assert found["groups"] == 20 and found["expert"]["scored"] == 20
     bad = workspace.root / "x.jsonl"
     bad.write_text('{"foo": 1}\n')
     with pytest.raises(InputError, match=r"^x\.jsonl: no known format has the columns 'foo'"):
-        ask(workspace, "data", "check", str(bad))
+        run_json(workspace, "data", "check", str(bad))
 
 
 def test_dry_run_and_split_on_the_command_line(tmp_path: Path) -> None:
@@ -445,6 +486,6 @@ def test_the_badge_says_whether_it_fits() -> None:
     assert "&lt;b&gt; has 6.0" in memory_badge(large, Card("<b>", 6.0))
     assert "fits" in memory_badge(large, Card("a card", 12.0))
     assert "no GPU found" in memory_badge(large, None)
-    assert "GB card will do" in memory_badge(large, None)
+    assert "GB card is enough" in memory_badge(large, None)
     unknown = load_config(preset="12gb", overrides=["model.name=someone/unheard-of"])
     assert "no forecast" in memory_badge(unknown, None)
