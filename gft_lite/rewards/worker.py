@@ -1,10 +1,9 @@
 """The scoring process: reads jobs, writes scores, one document for each, in order.
 
-The first document in is {"token", "parts": [{"name" | "file", "options"}], "limit_seconds": …}, the
-first out {"ready": true} or {"ready": false, "error": …}. `channel` keeps the protocol away from
-the reward: whatever a reward prints goes to stderr, whatever it reads is empty. The parent kills
-this process at the time limit; should the parent be gone, the end of the input or the CPU limit
-ends it.
+The first document in is {"parts": [{"name" | "file", "options"}], "limit_seconds": …}, the first out
+{"ready": true} or {"ready": false, "error": …}. `Channel` protects the protocol from the reward:
+what a reward prints goes to stderr, and its standard input is empty. The parent kills this process
+at the time limit; if the parent is gone, the end of the input or the CPU limit ends it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from gft_lite.rewards import REWARDS, Target, custom, math_answer
-from gft_lite.rewards.channel import Channel
+from gft_lite.rewards.child_process import Channel
 from gft_lite.rewards.failure import explain
 from gft_lite.types import Score
 
