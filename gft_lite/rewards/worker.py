@@ -1,9 +1,10 @@
 """The scoring process: reads jobs, writes scores, one document for each, in order.
 
-The first document in is {"parts": [{"name" | "file", "options"}], "limit_seconds": …}, the first out
-{"ready": true} or {"ready": false, "error": …}. `Channel` protects the protocol from the reward:
-what a reward prints goes to stderr, and its standard input is empty. The parent kills this process
-at the time limit; if the parent is gone, the end of the input or the CPU limit ends it.
+The first document in is {"parts": [{"name" | "file", "options"}], "limit_seconds": …}. The first
+document out is {"ready": true} or {"ready": false, "error": …}. `Channel` protects the protocol
+from the reward: what a reward prints goes to stderr, and its standard input is empty. The parent
+kills this process at the time limit; if the parent is gone, the end of the input or the CPU limit
+ends it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from gft_lite.rewards import REWARDS, Target, custom, math_answer
+from gft_lite.rewards import REWARDS, Target, custom
 from gft_lite.rewards.child_process import Channel
 from gft_lite.rewards.failure import explain
 from gft_lite.types import Score
@@ -64,8 +65,8 @@ def _verifier(part: dict[str, Any]) -> Callable[[str, Target], Score]:
     if "file" in part:
         return custom.load(part["file"], part["options"])
     reward = REWARDS[part["name"]]
-    if reward.score is math_answer.score:
-        math_answer.warm_up()
+    if reward.warm_up is not None:
+        reward.warm_up(part["options"])
     return partial(reward.score, **part["options"])
 
 
