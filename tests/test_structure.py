@@ -46,7 +46,7 @@ LAYERS: dict[str, set[str]] = {
     "adapters": {"torch"},
     "training": {"accelerate", "bitsandbytes", "torch"},
     "export": {"huggingface_hub", "torch", "yaml"},
-    "report": {"yaml"},
+    "report": {"jinja2", "markupsafe", "yaml"},
     "experiments": set(),
     "model_server": {"torch"},
     "ui": {"filelock", "gradio", "starlette", "yaml"},

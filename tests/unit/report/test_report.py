@@ -738,7 +738,7 @@ def test_nothing_is_written_as_minus_zero() -> None:
     said = comparison_table([row, {**row, "kl_nats_per_token": -0.0006}], 8)
     assert "-0.001" in said and ">0.000<" in said and "-0.000" not in said
     assert step_line({"loss": -0.0004}) == "loss +0.000"
-    assert "answers: 0.0000 nats" in _metrics({"drift": {"kl_nats_per_token": -4e-5}})
+    assert "responses: 0.0000 nats" in _metrics({"drift": {"kl_nats_per_token": -4e-5}})
 
 
 def test_labels_at_line_ends_do_not_overlap() -> None:
