@@ -6,6 +6,7 @@ import sys
 import zipfile
 
 NEEDED = (
+    "gft_lite/py.typed",
     "gft_lite/presets/tiny-cpu.yaml",
     "gft_lite/presets/cards/8gb.yaml",
     "gft_lite/presets/models/qwen2.5-1.5b.yaml",
