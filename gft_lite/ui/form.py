@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import gradio as gr
 from gradio.blocks import Block
 from gradio.context import Context
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 Values = Mapping[Block, Any]
 Updates = dict[Block, Any]
-Record = TypeVar("Record", bound="DataclassInstance")
+Record = TypeVar("Record")  # a dataclass
 
 # Options of events that show no progress bar and are not part of the app's programming interface.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -36,7 +33,7 @@ class Form(Generic[Record]):
     components: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        names = {field.name for field in fields(self.record)}
+        names = {field.name for field in fields(cast(Any, self.record))}
         if names != set(self.components):
             raise TypeError(f"{self.record.__name__}: {names ^ set(self.components)} do not match")
 

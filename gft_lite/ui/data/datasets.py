@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from gft_lite.assets import PREFIX
+from gft_lite.data.readers.files import ARCHIVE_SUFFIXES, KIND_OF_SUFFIX
 from gft_lite.data.readers.hub import HUB_NAME
-from gft_lite.data.readers.sniff import KIND_OF_SUFFIX
 from gft_lite.runs.atomic import write_atomic
 from gft_lite.types import DataError, RunError
 from gft_lite.ui.workspace import Workspace
@@ -26,9 +26,7 @@ ABOUT = "about.json"
 MAX_ABOUT_BYTES = 1_000_000
 MAX_TITLE = 80
 DAMAGED = "damaged"
-PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zip")
-SUFFIXES = (*KIND_OF_SUFFIX, *PACKED_SUFFIXES)
-PACKED = "gz, bz2, xz, zst or zip"
+SUFFIXES = (*KIND_OF_SUFFIX, ".gz", ".zst")
 
 
 @dataclass(frozen=True)
@@ -95,10 +93,15 @@ def add_file(workspace: Workspace, upload: str, title: str) -> DataSet:
     if not workspace.contains(upload):
         raise DataError("that file was not sent by this page; nothing was read")
     *_, inner, last = ("", "", *(suffix.lower() for suffix in Path(title).suffixes))
+    if last in ARCHIVE_SUFFIXES:
+        raise DataError(
+            f"{shorten(title)}: archives are not read. Unpack it, and upload the data file inside; "
+            "a single file may be compressed as gz or zst."
+        )
     if last not in SUFFIXES:
         raise DataError(
             f"{shorten(title)}: files of this kind are not read. Give JSONL, JSON, CSV, TSV, "
-            f"Parquet or Excel, also packed as {PACKED}."
+            "Parquet or Excel, also compressed as gz or zst."
         )
     if not Path(upload).stat().st_size:
         raise DataError(f"{shorten(title)}: the file is empty; nothing was sent")

@@ -9,6 +9,7 @@ import gradio as gr
 
 from gft_lite.config import (
     EMBEDDED_MODEL,
+    REGISTRY,
     RunConfig,
     card_presets,
     load_config,
@@ -27,12 +28,11 @@ from gft_lite.ui.errors import guarded, sentence
 from gft_lite.ui.form import QUIET, Form, Updates, Values
 from gft_lite.ui.html import failure, heading, panel
 from gft_lite.ui.model.run_form import (
-    METHOD_NAMES,
-    METHODS,
     NUMBERS,
     RunForm,
     command_line,
     configured,
+    method_choices,
 )
 from gft_lite.ui.web_settings import check_settings
 
@@ -114,7 +114,7 @@ class ModelTab:
         return self.app_state.jobs.start(config).path.name
 
     def _data_settings(self, form: RunForm) -> list[str]:
-        if form.method not in METHODS or form.reward not in REWARDS:
+        if form.method not in REGISTRY or form.reward not in REWARDS:
             raise ConfigError("Choose a method and a reward from their lists.")
         data = datasets.load(self.app_state.workspace, form.data)
         if not data.ready:
@@ -215,7 +215,7 @@ def build(app_state: AppState) -> ModelTab:
             reward_choices(), value="math", label="Reward", info="How an answer is scored."
         )
     method = gr.Radio(
-        [(f"{METHOD_NAMES[name]}: {description}", name) for name, description in METHODS.items()],
+        method_choices(),
         value="gft",
         label="Method",
         elem_id="method",
