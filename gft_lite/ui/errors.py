@@ -1,6 +1,6 @@
-"""Errors as sentences: what a person did wrong is said to them, what broke is logged as well.
+"""Errors as sentences: a user's error is shown to the user, an internal one is logged as well.
 
-Sentences quote data, file and folder names; a toast is markup, so they are escaped on the way.
+Sentences quote data and names of files and folders. A toast is markup, so they are escaped.
 """
 
 from __future__ import annotations
@@ -18,23 +18,25 @@ from gft_lite.runs.resources import shortage
 from gft_lite.types import GftError
 
 log = logging.getLogger(__name__)
-BROKE = "This broke inside gft-lite. The log of the app has the details; nothing was changed."
+INTERNAL_ERROR = (
+    "Internal error in gft-lite; nothing was changed. The log of the app has the details."
+)
 
 
 def sentence(error: Exception) -> str:
-    """What to tell a person, as plain text. Logs what is not theirs to mend."""
+    """The message for the user as plain text. Logs internal errors."""
     if isinstance(error, GftError):
         return str(error)
-    if short := shortage(error):
-        return f"{short[:1].upper()}{short[1:]}."
-    log.error("a handler broke", exc_info=error)
-    return BROKE
+    if shortage_message := shortage(error):
+        return f"{shortage_message[:1].upper()}{shortage_message[1:]}."
+    log.error("internal error in a handler", exc_info=error)
+    return INTERNAL_ERROR
 
 
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
     """A handler whose errors become a toast with a sentence."""
 
-    if inspect.isgeneratorfunction(handler):  # gradio streams what is one, and only that
+    if inspect.isgeneratorfunction(handler):  # Gradio streams generator functions only
 
         @functools.wraps(handler)
         def stream(*args: Any) -> Iterator[Any]:

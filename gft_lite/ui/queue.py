@@ -1,7 +1,7 @@
 """Starts, stops, queues and resumes runs of a workspace; one trains at a time, the others wait.
 
-Each run trains in a process of its own that outlives this one. The state of a run is its folder: a
-`Jobs` that opens the workspace later finds the same runs, the queue included. A setting that a
+Each run trains in its own process, which outlives the app. The state of a run is in its folder, so
+an app that opens the workspace later finds the same runs and the same queue. A setting that a
 browser may not choose (`web_settings`) is refused when a run is queued and when it is resumed.
 """
 
@@ -28,12 +28,12 @@ from gft_lite.ui.workspace import Workspace
 
 log = logging.getLogger(__name__)
 RESUMABLE = ("stopped", "failed", "interrupted", "damaged")
-LOOKS_SECONDS = 1.0
+ADVANCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run and where it stands; `status` is that of `RunDir.current`."""
+    """A run and its status, which is that of `RunDir.current`."""
 
     name: str
     run: RunDir
@@ -41,7 +41,7 @@ class Job:
 
     @property
     def state(self) -> str:
-        """The state that `RunDir.current` gives."""
+        """The state in the status."""
         return self.status["state"]
 
 
@@ -51,20 +51,20 @@ class Jobs:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self._started: dict[str, subprocess.Popen[bytes]] = {}
-        self._inside = threading.RLock()
+        self._thread_lock = threading.RLock()
         self._lock = FileLock(workspace.root / "jobs.lock", thread_local=False)
         self._closed = threading.Event()
 
-    # --- what can be asked for ---
+    # --- actions ---
 
     def start(self, config: RunConfig) -> RunDir:
-        """Queue a run; it begins at once where nothing else trains.
+        """Queue a run; it starts at once if nothing else trains.
 
         Raises:
             ConfigError, RewardError: it has a setting that a browser may not choose.
         """
         check_settings(config, self.workspace)
-        with self._alone():
+        with self._exclusive():
             folder = self.workspace.new(self.workspace.runs_dir, config.method.name)
             run = RunDir.create(folder, config.to_yaml())
             run.set_status("queued", since=time.time(), step=0, steps=config.train.steps)
@@ -77,13 +77,13 @@ class Jobs:
         Raises:
             RunError: it is waiting, running or finished, or cannot be written.
         """
-        with self._alone():
+        with self._exclusive():
             job = self.job(name)
             if job.state not in RESUMABLE:
                 raise RunError(f"{name} is {job.state}; only a run that ended early can continue")
             check_settings(job.run.config(), self.workspace)
             with job.run.lock(), writing(job.run.path):
-                job.run.set_status("queued", since=time.time(), **_reached(job))
+                job.run.set_status("queued", since=time.time(), **_progress(job))
         self.advance()
 
     def stop(self, name: str) -> None:
@@ -92,7 +92,7 @@ class Jobs:
         Raises:
             RunError: it has ended already.
         """
-        with self._alone():
+        with self._exclusive():
             job = self.job(name)
             worker = self._started.get(name)
             if job.state in ("queued", "starting") and worker:  # no step yet: nothing is lost
@@ -104,36 +104,36 @@ class Jobs:
             elif job.state != "queued":
                 raise RunError(f"{name} is {job.state}; there is nothing to stop")
             with job.run.lock():
-                job.run.set_status("stopped", message="stopped before it began", **_reached(job))
+                job.run.set_status("stopped", message="stopped before it began", **_progress(job))
 
-    # --- what can be looked at ---
+    # --- runs ---
 
     def job(self, name: str) -> Job:
-        """One run. RunError where this workspace has none of that name."""
-        return self._seen(RunDir.open(self.workspace.run(name)))
+        """One run. RunError if this workspace has no run of that name."""
+        return self._job(RunDir.open(self.workspace.run(name)))
 
     def list(self) -> list[Job]:
-        """All runs: those that wait, in their order, come before the others, newest first."""
-        found = []
+        """All runs: training ones, waiting ones in their order, then the others, newest first."""
+        jobs_by_time = []
         for folder in self.workspace.runs_dir.iterdir():
             if is_run(folder):
-                found.append((changed_at(folder), self._seen(RunDir(folder))))
-        found.sort(key=lambda pair: -pair[0])
-        jobs = [job for _, job in found]
+                jobs_by_time.append((changed_at(folder), self._job(RunDir(folder))))
+        jobs_by_time.sort(key=lambda pair: -pair[0])
+        jobs = [job for _, job in jobs_by_time]
         return [*(j for j in jobs if j.state in BUSY), *_queue(jobs)] + [
             j for j in jobs if j.state not in (*BUSY, "queued")
         ]
 
     def place(self, name: str) -> int:
-        """A waiting run's place in the queue, from 1; 0 where it does not wait."""
+        """A waiting run's place in the queue, from 1; 0 if it does not wait."""
         names = [job.name for job in _queue(self.list())]
         return names.index(name) + 1 if name in names else 0
 
     # --- the queue ---
 
     def advance(self) -> None:
-        """Begin the next run where none trains."""
-        with self._alone():
+        """Start the next run if none trains."""
+        with self._exclusive():
             self._reap()
             jobs = self.list()
             waiting = _queue(jobs)
@@ -144,7 +144,7 @@ class Jobs:
         """Advance the queue from now on, in a thread that ends with the process or `close`."""
 
         def watch() -> None:
-            while not self._closed.wait(LOOKS_SECONDS):
+            while not self._closed.wait(ADVANCE_SECONDS):
                 try:
                     self.advance()
                 except (OSError, RunError):  # a full disk must not end the queue for good
@@ -155,14 +155,16 @@ class Jobs:
         threading.Thread(target=watch, name="queue", daemon=True).start()
 
     def close(self) -> None:
-        """Stop advancing. Runs go on."""
+        """Stop advancing the queue. Runs continue."""
         self._closed.set()
 
-    # --- inside ---
+    # --- internal ---
 
-    def _seen(self, run: RunDir) -> Job:
+    def _job(self, run: RunDir) -> Job:
         name, status = run.path.name, run.current()
-        if status["state"] == "queued" and name in self._started:  # its worker says so in a moment
+        if (
+            status["state"] == "queued" and name in self._started
+        ):  # its worker writes that in a moment
             status = {**status, "state": "starting"}
         return Job(name, run, status)
 
@@ -171,7 +173,7 @@ class Jobs:
         with job.run.log_file.open("ab") as log:
             worker = subprocess.Popen(
                 command,
-                cwd=self.workspace.root,  # where relative paths of a configuration start
+                cwd=self.workspace.root,  # relative paths of a configuration start here
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -181,7 +183,7 @@ class Jobs:
         self._started[job.name] = worker
 
     def _reap(self) -> None:
-        """Take note of workers that ended; one that ended before its first step has failed."""
+        """Forget workers that have ended; one that ended before its first step has failed."""
         for name, process in list(self._started.items()):
             code = process.poll()
             if code is None:
@@ -189,16 +191,16 @@ class Jobs:
             del self._started[name]
             run = RunDir(self.workspace.run(name))
             status = run.status()
-            its = status["state"] == "starting" and status.get("pid") == process.pid
-            if its or (status["state"] == "queued" and code):
+            was_starting = status["state"] == "starting" and status.get("pid") == process.pid
+            if was_starting or (status["state"] == "queued" and code):
                 message = f"the worker ended at once (code {code}); see log.txt"
                 with suppress(RunError), run.lock():
                     run.set_status("failed", message=message)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One decision at a time, also among several apps on one workspace."""
-        with self._inside, writing(self.workspace.root), self._lock:
+    def _exclusive(self) -> Iterator[None]:
+        """One change at a time, also if several apps serve the workspace."""
+        with self._thread_lock, writing(self.workspace.root), self._lock:
             yield
 
 
@@ -207,5 +209,5 @@ def _queue(jobs: list[Job]) -> list[Job]:
     return sorted(waiting, key=lambda job: job.status.get("since", 0.0))
 
 
-def _reached(job: Job) -> dict[str, Any]:
+def _progress(job: Job) -> dict[str, Any]:
     return {key: value for key, value in job.status.items() if key in ("step", "steps")}

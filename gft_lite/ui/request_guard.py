@@ -1,4 +1,4 @@
-"""Refuses requests that come neither from the app's own page nor from a program of its user.
+"""Refuses requests that come neither from the app's page nor from a program of its user.
 
 A browser sends requests to this app on behalf of any page it shows. Four rules keep such pages out:
 
@@ -7,10 +7,10 @@ A browser sends requests to this app on behalf of any page it shows. Four rules 
    and [::1] on any port, to the address of its share link, and to names given with --allow-host (of
    a reverse proxy). An app on another address answers to any name: its names cannot be known here,
    and it has a password, which a page under another name has no session for.
-2. Origin. A request with an `Origin` other than the `Host` is refused, whatever its method. Where a
+2. Origin. A request with an `Origin` other than the `Host` is refused, whatever its method. If a
    browser sends no `Origin`, `Sec-Fetch-Site` decides: from other sites only a link is followed.
    Programs send neither header and pass.
-3. Password. Where one is set, all paths but those of the login page need a session.
+3. Password. If one is set, all paths but those of the login page need a session.
 4. Logins. After `FREE_FAILURES` failures an address waits, longer each time.
 
 Forwarded headers are not trusted. Responses cannot be shown in a frame, and all cookies are
@@ -79,7 +79,7 @@ class RequestGuard:
         Args:
             app: the Gradio app.
             hosts: names the app answers to, without port; None is any.
-            share_url: returns the address of the share link, None where there is none.
+            share_url: returns the address of the share link, or None.
             password: whether a password is set.
             most_bytes: longest body of a request.
         """
@@ -216,7 +216,7 @@ def _is_public(path: str) -> bool:
 
 
 def _has_session(scope: Scope) -> bool:
-    """As Gradio decides it, for the routes where Gradio does not ask."""
+    """As Gradio decides it; some of its routes do not check."""
     app: Any = scope["app"]
     cookies = HTTPConnection(scope).cookies
     names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")

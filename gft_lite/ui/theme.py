@@ -1,7 +1,7 @@
 """One theme, light and dark: the colours of the reports (Okabe-Ito), system fonts, no download.
 
 `HEAD` goes into the head of the page. The style sheet of the reports is nested below `.gft`, so
-that it reaches what we draw and nothing else.
+that it applies to the app's own markup only.
 """
 
 from __future__ import annotations

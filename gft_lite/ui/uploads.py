@@ -1,4 +1,4 @@
-"""Removes what interrupted uploads and killed apps leave in the workspace's tmp folder.
+"""Removes leftovers of interrupted uploads and killed apps from the workspace's tmp folder.
 
 An upload in progress is a file of tmp itself; a complete one moves into a folder there.
 """
@@ -36,7 +36,7 @@ def remove_aborted(tmp_dir: Path, idle_seconds: float = HOUR_SECONDS) -> None:
     """Remove uploads that have not grown for a time."""
     oldest = time.time() - idle_seconds
     for path in tmp_dir.iterdir():
-        with suppress(FileNotFoundError):  # it ended, and was moved, meanwhile
+        with suppress(FileNotFoundError):  # the upload has ended and was moved
             if path.is_file() and path.stat().st_mtime < oldest:
                 _remove(path)
 
@@ -44,7 +44,7 @@ def remove_aborted(tmp_dir: Path, idle_seconds: float = HOUR_SECONDS) -> None:
 def hourly_removal(
     tmp_dir: Path, lock: IO[bytes]
 ) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """A lifespan for the app: it removes aborted uploads every hour and closes the lock at last."""
+    """A lifespan for the app: it removes aborted uploads every hour, and closes the lock at its end."""
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
@@ -72,7 +72,7 @@ def _remove(path: Path) -> None:
 
 
 def _lock_alone(lock: IO[bytes]) -> bool:
-    """False where another holds it, and on systems without such locks."""
+    """Lock exclusively; False if another app holds it, or the system has no such locks."""
     try:
         import fcntl
 

@@ -36,11 +36,11 @@ class Setting(NamedTuple):
 
 
 def check_settings(config: RunConfig, workspace: Workspace) -> None:
-    """Refuse a configuration with a setting that a browser may not choose.
+    """Reject a configuration with a setting that a browser may not choose.
 
     Raises:
         ConfigError: a path outside the workspace, or a setting that is only for the command line.
-        RewardError: a reward that is a Python file, or none.
+        RewardError: a reward from a Python file, or an unknown one.
     """
     _check_run(config, workspace)
     for number, stage in enumerate(stages_of(config), 1):
@@ -51,7 +51,7 @@ def check_settings(config: RunConfig, workspace: Workspace) -> None:
 
 
 def check_place(key: str, path: str | None, workspace: Workspace) -> None:
-    """Refuse a model or a data file that is not embedded and lies outside the workspace.
+    """Reject a model or a data file that is not embedded and lies outside the workspace.
 
     The name of a hub repository is a relative path, and the worker starts relative paths at the
     workspace, so such a name passes unless a link of that name leads out.
@@ -80,7 +80,7 @@ def settings_of(section: Section, prefix: str = "") -> Iterator[Setting]:
 
 
 def rule_of(setting: Setting) -> Rule:
-    """What decides on a setting."""
+    """The rule for a setting."""
     in_open_section = setting.key.partition(".")[0] in OPEN_SECTIONS
     if setting.key not in RULES and in_open_section and _is_plain(setting.annotation):
         return _free
@@ -95,7 +95,7 @@ def _check_run(config: RunConfig, workspace: Workspace) -> None:
 
 
 def _is_plain(annotation: Any) -> bool:
-    """Whether only numbers, switches, fixed choices and nothing can stand there."""
+    """Whether its values are only numbers, switches, fixed choices or nothing."""
     if get_origin(annotation) is Literal:
         return True
     members = get_args(annotation)
@@ -107,7 +107,7 @@ def _is_plain(annotation: Any) -> bool:
 
 
 def _free(key: str, value: Any, workspace: Workspace) -> None:
-    """Any value of the schema."""
+    """Accept any value of the schema."""
 
 
 def _command_line_only(key: str, value: Any, workspace: Workspace) -> None:
@@ -142,7 +142,7 @@ RULES: dict[str, Rule] = {
     "data.path": check_place,
     "data.format": _free,  # a name, looked up
     "data.columns": _free,  # names of columns
-    "data.split": _free,  # a name, compared with those there are
+    "data.split": _free,  # a name, compared with the existing splits
     "data.limit": _free,
     "data.skip_bad_rows": _free,
     "data.system_prompt": _free,  # text
@@ -150,5 +150,5 @@ RULES: dict[str, Rule] = {
     "data.eval_path": check_place,
     "data.retention_path": check_place,
     "reward": _check_reward,
-    "stages": _free,  # checked as the runs they are
+    "stages": _free,  # each is checked like a run
 }

@@ -21,7 +21,7 @@ from gft_lite.ui.app import check_exposure, read_auth
 from gft_lite.ui.cli_client import run_json
 from gft_lite.ui.data import datasets
 from gft_lite.ui.data.data_view import dry_run_view, examples_view, histogram, report_view
-from gft_lite.ui.errors import BROKE, sentence
+from gft_lite.ui.errors import INTERNAL_ERROR, sentence
 from gft_lite.ui.html import empty, failure
 from gft_lite.ui.model.model_tab import memory_badge, preset_for
 from gft_lite.ui.model.run_form import NUMBERS, RunForm, command_line, configured
@@ -453,7 +453,7 @@ def test_the_command_refuses_with_code_2() -> None:
 
 def test_errors_are_sentences_and_the_log_has_the_rest(caplog: pytest.LogCaptureFixture) -> None:
     assert sentence(GftError("the sentence")) == "the sentence" and not caplog.records
-    assert sentence(KeyError("secret detail")) == BROKE
+    assert sentence(KeyError("secret detail")) == INTERNAL_ERROR
     assert "secret detail" in caplog.text
 
 
