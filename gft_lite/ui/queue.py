@@ -162,9 +162,7 @@ class Jobs:
 
     def _job(self, run: RunDir) -> Job:
         name, status = run.path.name, run.current()
-        if (
-            status["state"] == "queued" and name in self._started
-        ):  # its worker writes that in a moment
+        if status["state"] == "queued" and name in self._started:  # its worker has not written it
             status = {**status, "state": "starting"}
         return Job(name, run, status)
 

@@ -44,7 +44,7 @@ def remove_aborted(tmp_dir: Path, idle_seconds: float = HOUR_SECONDS) -> None:
 def hourly_removal(
     tmp_dir: Path, lock: IO[bytes]
 ) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """A lifespan for the app: it removes aborted uploads every hour, and closes the lock at its end."""
+    """A lifespan for the app: removes aborted uploads every hour; closes the lock at its end."""
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
