@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import yaml
-from forked import Ended, ForkServer, assert_equal, evidence, new_run, sampled, write_rows
+from forked import Ended, ForkServer, assert_equal, evidence, new_run, write_rows
 from safetensors.torch import load_file, save_file
+from samples import sampled
 
 from gft_lite.assets import MODEL_DIR
 from gft_lite.config import LoraConfig, ModelConfig, load_config
@@ -225,6 +226,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", sampled(CHANGES, ["a row of the data", "the second shard of the base", "more steps"])
 )
@@ -305,6 +307,7 @@ def test_untouched(server: ForkServer, cut: Cut, copy: Path) -> None:
     assert {FIRST, SECOND, "config.json", "tokenizer.json"} <= set(sources["model.name"]["files"])
 
 
+@pytest.mark.slow
 def test_a_run_without_a_record_is_continued(server: ForkServer, cut: Cut, copy: Path) -> None:
     (copy / "run" / "inputs.json").unlink()
     ended = resume(server, copy)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from forked import ForkServer, assert_equal, evidence, sampled, short_run
+from forked import ForkServer, assert_equal, evidence, short_run
+from samples import sampled
 
 from gft_lite.runs import RunDir
 
