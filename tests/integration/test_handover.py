@@ -143,6 +143,7 @@ def test_trl_continues_the_adapter_with_gft_as_the_reference(
     assert not torch.allclose(theirs(trainer, "default"), wanted, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_base_as_reference_when_so_chosen(
     example: Any, exported: Path, scorer: Scorer, tmp_path: Path
 ) -> None:

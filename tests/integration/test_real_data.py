@@ -52,7 +52,7 @@ def test_every_row_is_read() -> None:
 def test_every_expert_earns_its_reward_and_the_splits_share_no_question(
     tmp_path: Path, math: Scorer
 ) -> None:
-    report = check_file(TRAIN, against=TEST, judge=row_scorer(math))
+    report = check_file(TRAIN, against=TEST, row_scorer=row_scorer(math))
     assert (report.rows, report.usable, report.groups) == (7473, 7473, 7473)
     assert report.recognised.format == "gsm8k" and set(report.counts) <= {"near", "near leak"}
     assert report.characters["prompt"].count == 7473

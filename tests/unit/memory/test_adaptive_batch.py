@@ -78,6 +78,7 @@ def loads_small_device(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return limit
 
 
+@pytest.mark.slow
 def test_the_gradient_is_the_same_after_running_out_of_memory(
     small_config: MakeConfig, tmp_path: Path
 ) -> None:

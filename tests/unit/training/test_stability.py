@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from samples import sampled
 from torch import Tensor
 
 from gft_lite.cli.terminal import training_progress
@@ -257,6 +256,7 @@ def rising(tmp_path: Path, small_config: MakeConfig, *more: str) -> RunConfig:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_keep_best_keeps_the_earliest_of_the_best_steps(
     small_config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -276,13 +276,14 @@ def test_keep_best_keeps_the_earliest_of_the_best_steps(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "killed_after",
     [
-        pytest.param(("eval", 4), marks=pytest.mark.slow),
-        pytest.param(("best", 8), marks=pytest.mark.slow),
-        pytest.param(("step", 9), marks=pytest.mark.slow),
-        pytest.param(("eval", 10), marks=pytest.mark.slow),
+        ("eval", 4),
+        ("best", 8),
+        ("step", 9),
+        ("eval", 10),
     ],
 )
 def test_keep_best_is_exact_under_kill_and_resume(
@@ -366,7 +367,8 @@ def test_keeping_the_best_needs_evaluations(
 # --- entropy ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", sampled(["sft", "dft", "grpo", "gft"], {"sft"}))
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["sft", "dft", "grpo", "gft"])
 def test_every_method_measures_the_same_entropy(
     small_config: MakeConfig, tmp_path: Path, method: str
 ) -> None:

@@ -173,6 +173,7 @@ def test_of_the_workers_of_two_apps_for_one_waiting_run_one_trains(jobs: Jobs) -
     wait(lambda: state(jobs, "gft-1") == "stopped")
 
 
+@pytest.mark.slow
 def test_stopped_by_another_app_while_the_model_loads(jobs: Jobs) -> None:
     run = jobs.start(config())
     wait(lambda: jobs.job("gft-1").state == "starting")
@@ -181,6 +182,7 @@ def test_stopped_by_another_app_while_the_model_loads(jobs: Jobs) -> None:
     assert run.status()["step"] == 0 and not list(run.events("step"))
 
 
+@pytest.mark.slow
 def test_stopped_in_the_queue_after_its_worker_was_started(jobs: Jobs) -> None:
     run = jobs.start(config())
     assert (run.status()["state"], jobs.job("gft-1").state) == ("queued", "starting")
