@@ -20,8 +20,7 @@ from gft_lite import __version__
 from gft_lite.config import RunConfig
 from gft_lite.evaluation.suite import measure
 from gft_lite.memory import forecast, shape_of
-from gft_lite.preflight.inputs import RunInputs, validate_inputs
-from gft_lite.preflight.lengths import filter_by_length
+from gft_lite.preflight.inputs import RunInputs, filter_by_length, validate_inputs
 from gft_lite.runs import RunDir, State, step_of, writing
 from gft_lite.runs.lifecycle import fail, record_failures, set_state, stop_on_signal
 from gft_lite.training.provenance import (
