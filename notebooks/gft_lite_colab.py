@@ -2,7 +2,7 @@
 # # Group Fine-Tuning on one Colab GPU
 #
 # SFT imitates every answer it is given. GRPO learns from rewards alone. Group Fine-Tuning puts
-# the expert's answer and the model's own answers to a prompt into one group, rewards all of them
+# the expert's answer and the model's self responses to a prompt into one group, rewards all of them
 # alike, and learns from who did better than the rest.
 #
 # This notebook trains Qwen2.5-1.5B in 4 bits on grade-school mathematics (GSM8K) with SFT and
@@ -94,7 +94,7 @@ if not TRAIN.exists():
     print(fix_file(resolve(held_out), HELD_OUT, split="test"))
 
 with build_scorer("math") as scorer:
-    display(notebook.data(check_file(TRAIN, judge=row_scorer(scorer), judged="math")))
+    display(notebook.data(check_file(TRAIN, row_scorer=row_scorer(scorer), reward="math")))
 
 # %% [markdown]
 # ## Train: first SFT, then GFT

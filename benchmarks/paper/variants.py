@@ -72,7 +72,7 @@ ABLATIONS = (
     Variant("no-dcr", "w/o DCR", "gft", GFT_RATE, ("method.tau=0",), seeds=THREE),
 )
 
-# is it DCR on the model's own answers that lets GFT end in noise? (page, "Why runs end in noise")
+# is it DCR on self responses that lets GFT end in noise? (page, "Why runs end in noise")
 OWN_UNRECTIFIED = ("method.rectify=demonstrations",)
 RECTIFY = (
     Variant("gft-demos-only", "DCR on demonstrations only", "gft", (5e-4, 1e-3), OWN_UNRECTIFIED,

@@ -22,7 +22,6 @@ from gft_lite.cli import (
     estimate,
     evaluate,
     methods,
-    prepare,
     runs,
     train,
     ui,
@@ -51,8 +50,8 @@ DATA: Commands = {
     "preview": data.preview,
     "fix": data.fix,
     "distill": distill.distill,
-    "dry-run": prepare.dry_run,
-    "split": prepare.split,
+    "dry-run": data.dry_run,
+    "split": data.split,
 }
 RUNS: Commands = {"list": runs.list_, "show": runs.show, "stop": runs.stop}
 

@@ -161,7 +161,8 @@ def _show_forgetting(forgot: Forgetting) -> None:
             f"({forgot.before.n} prompts, McNemar p = {forgot.paired.p_value:.2g})."
         )
     terminal.result(
-        f"Drift on the base's own answers: {forgot.drift.nats_per_token:z.4f} nats per token."
+        f"Drift on the responses of the base model: {forgot.drift.nats_per_token:z.4f} nats per "
+        "token."
     )
 
 

@@ -59,8 +59,8 @@ def demo(
     _show(found)
     terminal.note(
         "target: held-out three-step problems. old skill: one-step problems the base knew.\n"
-        "KL: how far the model moved on the base's own answers. One seed is one draw: docs/log.md "
-        f"has three.\n{_places(found, DOCUMENT)}"
+        "KL: how far the model moved on the responses of the base model. One seed is one draw: "
+        f"docs/log.md has three.\n{_places(found, DOCUMENT)}"
     )
 
 

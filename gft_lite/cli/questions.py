@@ -23,7 +23,7 @@ class EvalData:
 
     data: str
     limit: int | None
-    columns: dict[str, str]
+    columns: dict[str, str | tuple[str, ...]]
     skip_bad_rows: bool
 
 

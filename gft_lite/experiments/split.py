@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gft_lite.assets import PREFIX
 from gft_lite.config import DataConfig
-from gft_lite.data import canonical_line, parted, prompt_rank, prompts_by_rank
+from gft_lite.data import canonical_line, prompt_rank, prompts_by_rank, split_examples
 from gft_lite.preflight.inputs import load
 from gft_lite.runs.atomic import write_atomic
 from gft_lite.types import DataError, Example
@@ -114,4 +114,4 @@ def _parted(
 ) -> tuple[Sequence[Example], Sequence[Example]]:
     """(the rest, the examples of `count` prompts, at most one prompt in `share`)."""
     prompts = prompts_by_rank(examples)
-    return parted(examples, prompts[: min(count, len(prompts) // share)])
+    return split_examples(examples, prompts[: min(count, len(prompts) // share)])

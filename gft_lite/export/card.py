@@ -87,7 +87,7 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
     text = "\n".join(lines) if rows else "It was not measured on held-out data."
     if drift := metrics.get("drift"):
         text += (
-            f"\n\nKL to the base on the base's own answers: {drift['kl_nats_per_token']:z.4f} nats "
+            f"\n\nKL to the base on its own responses: {drift['kl_nats_per_token']:z.4f} nats "
             "per token."
         )
     return text

@@ -1,6 +1,6 @@
 """CHORD (arXiv 2508.11408): on-policy GRPO and off-policy SFT, weighted against each other.
 
-    L = (1 − μ)·GRPO(own answers) + μ·mean[−φ·log p] (expert)
+    L = (1 − μ)·GRPO(self responses) + μ·mean[−φ·log p] (expert)
     variant phi: φ = sg(p·(1 − p)), μ constant        variant mu: φ = 1, μ falls by a cosine
 
 Deviations from the code of its authors (repository modelscope/Trinity-RFT), numbered:

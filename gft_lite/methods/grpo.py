@@ -1,4 +1,4 @@
-"""Group relative policy optimisation (arXiv 2402.03300, eq. 3) on the policy's own answers.
+"""Group relative policy optimisation (arXiv 2402.03300, eq. 3) on self responses.
 
     L = −min(r·A, clip(r, 1 − ε, 1 + ε)·A) + β·k3        r = π / π_old
 

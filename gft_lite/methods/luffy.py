@@ -1,6 +1,6 @@
 """LUFFY (arXiv 2504.14945): policy gradient over a group that holds off-policy demonstrations.
 
-own answers      L = −A·r                    r = π / π_old, not clipped
+self responses   L = −A·r                    r = π / π_old, not clipped
 demonstrations   L = −A·f(π)                 f(x) = x / (x + γ), gradient through f   (eq. 5)
 
 Deviations from its released training script (repository ElliottYan/LUFFY, exp_scripts/train.sh),

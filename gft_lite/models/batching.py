@@ -7,7 +7,7 @@ alone mean the same. Masks come from lengths, never from `ids != pad` (pad may e
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -59,8 +59,21 @@ class TokenBatch:
 
     def to(self, device: torch.device | str) -> TokenBatch:
         """The same batch on another device."""
-        tensors = {k: v for k, v in vars(self).items() if isinstance(v, Tensor)}
-        return replace(self, **{k: v.to(device, non_blocking=True) for k, v in tensors.items()})
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        return TokenBatch(
+            sequences=self.sequences,
+            input_ids=moved(self.input_ids),
+            attention_mask=moved(self.attention_mask),
+            positions=moved(self.positions),
+            targets=moved(self.targets),
+            mask=moved(self.mask),
+            advantages=moved(self.advantages),
+            own=moved(self.own),
+            old_logps=None if self.old_logps is None else moved(self.old_logps),
+        )
 
     def flat(self, values: Tensor) -> Tensor:
         """(N,) values at the N response tokens, row by row, of what broadcasts to (B, T)."""

@@ -116,10 +116,14 @@ class LoraPolicy:
     def token_logps(self, batch: TokenBatch, ref_states: Tensor | None = None) -> TokenStats:
         """Log-probs of the response tokens, and what else can be read off the same logits."""
         batch = batch.to(self.device)
-        states = self.response_states(batch)
-        targets = batch.flat(batch.targets)
-        found = chunked_logps(states, targets, self.logits, self.vocab_size, ref_states=ref_states)
-        return TokenStats(*(None if flat is None else batch.padded(flat) for flat in found))
+        states = self.response_states(batch)  # (N, H)
+        targets = batch.flat(batch.targets)  # (B, T) → (N,)
+        flat = chunked_logps(states, targets, self.logits, self.vocab_size, ref_states=ref_states)
+        return TokenStats(  # (N,) → (B, T)
+            logps=batch.padded(flat.logps),
+            entropy=batch.padded(flat.entropy),
+            ref_kl=None if flat.ref_kl is None else batch.padded(flat.ref_kl),
+        )
 
     @contextmanager
     def reference(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gft_lite.assets import PREFIX, resolve
 from gft_lite.config import DataConfig, RunConfig
-from gft_lite.data import Loaded, load_examples, subset, where
+from gft_lite.data import LoadedFile, filter_examples, load_examples, subset
 from gft_lite.rewards import Scorer, build_scorer, target_of
 from gft_lite.types import ConfigError, DataError, Example, InputError, RewardError, Source
 
@@ -57,7 +57,7 @@ def validate_inputs(config: RunConfig, *, allow_custom_reward: bool = False) -> 
         if config.method.rewarded:
             kept = check_reward(loaded.examples, scorer, path, skip_bad_rows=skip)
         check_demonstrations(kept.examples, config, path)
-        usable = where(kept.examples, lambda e: _responses(e, config) > 0)
+        usable = filter_examples(kept.examples, lambda e: _responses(e, config) > 0)
         target = _held_out(config.data.eval_path, config, scorer)
         retention = _held_out(config.data.retention_path, config, scorer)
         return RunInputs(
@@ -78,7 +78,7 @@ def validate_inputs(config: RunConfig, *, allow_custom_reward: bool = False) -> 
         raise
 
 
-def load(path: str, data: DataConfig) -> Loaded:
+def load(path: str, data: DataConfig) -> LoadedFile:
     """Read a file the way the configuration says."""
     return load_examples(
         resolve(path),
@@ -91,7 +91,7 @@ def load(path: str, data: DataConfig) -> Loaded:
     )
 
 
-def dropped_rows(loaded: Loaded, where: str) -> tuple[str, ...]:
+def dropped_rows(loaded: LoadedFile, where: str) -> tuple[str, ...]:
     """A sentence about each row the reader dropped."""
     return tuple(f"{where}, {row}" for row in loaded.bad_rows)
 

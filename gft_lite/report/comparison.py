@@ -34,7 +34,7 @@ def _reading(k: int) -> tuple[tuple[str, str], ...]:
         ("Target, old skill", "Share of held-out problems that the greedy answer gets right."),
         (f"mean@{k}", f"Average over {k} sampled answers a problem."),
         (f"pass@{k}", f"At least one of the {k} is right."),
-        ("KL", "How far the model moved on the base model's own answers."),
+        ("KL", "How far the model moved on the responses of the base model."),
         ("Training", "Time in optimizer steps, sampling included."),
         ("Trained tokens", "Response tokens that went through the loss."),
         ("Bold", "The highest share among the trained methods."),

@@ -1,7 +1,7 @@
 """One group from the inside: prompt, answers, rewards, advantages, and every token's probability.
 
 Of a run, the first telling group and the last one are shown: a group with contrast, at best one in
-which the model's own answers differ.
+which self responses differ.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _telling(record: Record, steps: Iterable[int]) -> tuple[int, Mapping[str, An
 
 
 def _interest(group: Mapping[str, Any]) -> tuple[bool, bool, bool]:
-    """(its tokens are known, it has contrast, the model's own answers differ)."""
+    """(its tokens are known, it has contrast, self responses differ)."""
     every, own = _advantages(group), _advantages(group, "self")
     return (
         any("tokens" in r for r in responses(group)),

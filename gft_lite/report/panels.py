@@ -59,7 +59,7 @@ PANELS = (
     Panel(
         "reward",
         "Reward by source",
-        "Mean reward of the expert's, the teacher's and the model's own answers; the model's own "
+        "Mean reward of expert, teacher and self responses; the model's own "
         "line is the one that training moves.",
         _by_source("reward"),
     ),
@@ -97,7 +97,7 @@ PANELS = (
     Panel(
         "kl",
         "KL to the reference",
-        "Nats per token on its own answers: how far the model has moved from where it started.",
+        "Nats per token on self responses: how far the model has moved from where it started.",
         _one("kl_nats_per_token"),
     ),
     Panel(
@@ -115,13 +115,13 @@ PANELS = (
     ),
     Panel(
         "length",
-        "Length of own answers",
+        "Length of self responses",
         "Mean tokens of an answer that the model sampled.",
         _one("self_response_tokens"),
     ),
     Panel(
         "truncated",
-        "Truncated own answers",
+        "Truncated self responses",
         "Share of sampled answers that the length limit cut off.",
         _one("truncated_share"),
         short_percent,

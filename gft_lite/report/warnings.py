@@ -79,7 +79,7 @@ def _truncated(record: Record) -> str:
     if share <= MANY_TRUNCATED:
         return ""
     return (
-        f"{percent(share)} of the model's own answers hit the length limit and were scored as they "
+        f"{percent(share)} of self responses hit the length limit and were scored as they "
         "stood. Raise group.max_new_tokens, or check that the model ends its answers."
     )
 
@@ -112,7 +112,7 @@ def _expert_only(record: Record) -> str:
     return (
         f"In {percent(only / contrasted)} of the groups looked at, the expert was the only answer "
         "that earned a positive advantage: so far this is imitation. Easier prompts first, or a "
-        "short SFT run before, give the model's own answers a chance."
+        "short SFT run before, give self responses a chance."
     )
 
 

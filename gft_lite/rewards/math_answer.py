@@ -176,8 +176,8 @@ def _differ_at_a_point(got: Any, wanted: Any) -> bool:
     return abs(left - right) > 1e-6 * max(1.0, abs(left), abs(right))
 
 
-def warm_up() -> None:
-    """Import math-verify and fill its caches, so that the first item is not charged for it."""
+def warm_up(options: Options) -> None:
+    """Import math-verify and fill its caches."""
     import logging
 
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)

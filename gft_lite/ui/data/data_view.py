@@ -85,7 +85,7 @@ def dry_run_view(found: Mapping[str, Any], reward: str) -> str:
     items = [(f"{name} right", *_right(tally)) for name, tally in _sources(expert, teacher)]
     items += [
         ("Groups with contrast", f"{found['contrast']:,}", f"of {groups:,}, by demonstrations"),
-        ("Degenerate so far", f"{flat:,}", "until the model's own answers differ"),
+        ("Degenerate so far", f"{flat:,}", "until self responses differ"),
     ]
     failed = "".join(
         f'<li><p class="meta">Row {each["row"]} · expected <b>{text(each["answer"])}</b>'

@@ -20,9 +20,9 @@ METHODS = {
     "dft": "Imitate, but tokens the model finds unlikely count less.",
     "asft": "DFT, held close to the base model token by token.",
     "psft": "Imitate in small clipped moves, for several updates on the same answers.",
-    "grpo": "Only the model's own answers compete; needs a model that succeeds now and then.",
+    "grpo": "Only self responses compete; needs a model that succeeds now and then.",
     "luffy": "GRPO with expert and teacher answers in the group.",
-    "chord": "GRPO on the model's own answers, mixed with imitation of the expert.",
+    "chord": "GRPO on self responses, mixed with imitation of the expert.",
 }
 METHOD_NAMES = {name: name.upper() for name in METHODS}
 
@@ -42,7 +42,7 @@ class Setting:
 SETTINGS = (
     Setting("train.steps", "Steps", "One step is one update of the adapter.", least=1),
     Setting("train.prompts_per_step", "Prompts a step", "Each with a group of its own.", least=1),
-    Setting("group.self", "Own answers a prompt", "Sampled from the model as it is."),
+    Setting("group.self", "Self responses per prompt", "Sampled from the model as it is."),
     Setting("group.teacher", "Teacher answers a prompt", "At most; where the file has some."),
     Setting("group.max_new_tokens", "Longest answer, tokens", "Longer ones are cut.", least=1),
     Setting("train.learning_rate", "Learning rate", "Of the adapter, at its peak.", whole=False),

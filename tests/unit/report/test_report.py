@@ -326,8 +326,8 @@ def test_demo_shows_every_part(demo_page: Page) -> None:
         "KL to the reference",
         "Degenerate groups",
         "Gradient norm",
-        "Length of own answers",
-        "Truncated own answers",
+        "Length of self responses",
+        "Truncated self responses",
         "Inside a group",
         "How it was run",
     }
@@ -587,7 +587,7 @@ def test_a_healthy_run_has_no_warnings(tmp_path: Path) -> None:
     ("change", "sentence"),
     [
         ({"degenerate_groups": 5}, "62.5\u00a0% of the groups had equal rewards"),
-        ({"truncated": 8}, "25.0\u00a0% of the model's own answers hit the length limit"),
+        ({"truncated": 8}, "25.0\u00a0% of self responses hit the length limit"),
         ({"unparsed": 24}, "At least 50.0\u00a0% of the answers could not be read"),
         ({"skipped_update": 1}, "6 steps had a gradient that was not finite"),
         ({"skipped_update": 1, "trained_responses": 0}, "6 steps had no group with contrast"),
@@ -740,7 +740,7 @@ def test_nothing_is_written_as_minus_zero() -> None:
     said = comparison_table([row, {**row, "kl_nats_per_token": -0.0006}], 8)
     assert "-0.001" in said and ">0.000<" in said and "-0.000" not in said
     assert step_line({"loss": -0.0004}) == "loss +0.000"
-    assert "answers: 0.0000 nats" in _metrics({"drift": {"kl_nats_per_token": -4e-5}})
+    assert "responses: 0.0000 nats" in _metrics({"drift": {"kl_nats_per_token": -4e-5}})
 
 
 def test_labels_at_line_ends_do_not_overlap() -> None:
