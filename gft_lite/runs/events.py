@@ -12,11 +12,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
-ENVELOPE = {
-    "type": "Name of the event.",
-    "time": "Time of writing, in seconds since 1970.",
-    "stage": "Number of the stage, from 1. Only in the events of a pipeline, whose steps continue "
-    "over its stages; the `finished` event of a stage has the type `stage_finished` there.",
+ENVELOPE = {  # name → (type, meaning); not fields of the classes
+    "type": ("text", "Name of the event."),
+    "time": ("number", "Time of writing, in seconds since 1970. Only in the file."),
+    "stage": (
+        "integer",
+        "Number of the stage, from 1. Only in the events of a pipeline: its steps continue over "
+        "its stages, and the `finished` event of a stage has the type `stage_finished`.",
+    ),
 }
 
 
