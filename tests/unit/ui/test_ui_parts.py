@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gft_lite.config import load_config
+from gft_lite.config import REGISTRY, load_config
 from gft_lite.data import check_file
 from gft_lite.memory import Card, card_of
 from gft_lite.report.record import read_record
@@ -24,7 +24,7 @@ from gft_lite.ui.data.data_view import dry_run_view, examples_view, histogram, r
 from gft_lite.ui.errors import BROKE, sentence
 from gft_lite.ui.html import empty, failure
 from gft_lite.ui.model.model_tab import memory_badge, preset_for
-from gft_lite.ui.model.run_form import METHODS, SETTINGS, Choice, command_line, configured
+from gft_lite.ui.model.run_form import SETTINGS, Choice, command_line, configured
 from gft_lite.ui.queue import Job, Jobs
 from gft_lite.ui.train import group_inspector, run_view
 from gft_lite.ui.train.event_tail import POINTS, Follower, mean_of
@@ -244,7 +244,7 @@ def test_a_card_and_a_model_go_together() -> None:
     assert configured(asked).model.load_in_4bit
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", REGISTRY)
 def test_the_command_line_means_the_same_run(method: str) -> None:
     """What is copied into a shell is, word for word, the configuration that the page would run."""
     asked = choice(
