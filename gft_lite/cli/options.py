@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from gft_lite.types import ConfigError
 
@@ -25,6 +26,20 @@ def positive(value: float) -> float:
     if not 0 < value < float("inf"):
         raise typer.BadParameter("give a number above 0; greedy answers are measured as well")
     return value
+
+
+class ListsMethods(TyperCommand):
+    """A command whose `--help` ends with the registered methods.
+
+    They are read when the help is printed, so that `gft-lite --help` does not load the schema.
+    """
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of methods below the options."""
+        from gft_lite.config import REGISTRY
+
+        with formatter.section("Methods"):
+            formatter.write_dl([(name, entry.description) for name, entry in REGISTRY.items()])
 
 
 # --- the settings of a run ---

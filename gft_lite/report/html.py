@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from gft_lite.config.methods import REGISTRY
 from gft_lite.runs.atomic import write_atomic
 from gft_lite.types import RunError
 
@@ -61,8 +62,25 @@ def text(value: object) -> str:
 
 
 def stylesheet() -> Markup:
-    """The style sheet of all pages."""
-    return Markup(Path(__file__).with_name("report.css").read_text(encoding="utf-8"))
+    """The style sheet of all pages: report.css, and a colour and a dash pattern a method."""
+    css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+    light, dark = (method_colours(is_dark=is_dark) for is_dark in (False, True))
+    rules = "".join(
+        f".c-{name} {{ --c: var(--method-{name}); --dash: {entry.dashes}; }}\n"
+        for name, entry in REGISTRY.items()
+    )
+    return Markup(
+        f"{css}\n:root {{ {light} }}\n"
+        f"@media (prefers-color-scheme: dark) {{\n  :root {{ {dark} }}\n}}\n{rules}"
+    )
+
+
+def method_colours(*, is_dark: bool) -> str:
+    """The colours of the methods as CSS variables, for light or dark ground."""
+    return " ".join(
+        f"--method-{name}: {(is_dark and entry.dark_colour) or entry.colour};"
+        for name, entry in REGISTRY.items()
+    )
 
 
 def page(*, title: str, kicker: str, headline: str, lead: str, html: Sequence[str]) -> str:

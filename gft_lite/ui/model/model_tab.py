@@ -10,6 +10,7 @@ import gradio as gr
 
 from gft_lite.config import (
     EMBEDDED_MODEL,
+    REGISTRY,
     RunConfig,
     card_presets,
     load_config,
@@ -26,12 +27,11 @@ from gft_lite.ui.data.data_tab import reward_choices
 from gft_lite.ui.errors import guarded, sentence
 from gft_lite.ui.html import failure, heading, panel, styled, text
 from gft_lite.ui.model.run_form import (
-    METHOD_NAMES,
-    METHODS,
     SETTINGS,
     Choice,
     command_line,
     configured,
+    method_choices,
 )
 from gft_lite.ui.web_settings import check_settings
 
@@ -141,7 +141,7 @@ def build(app_state: AppState) -> ModelTab:
             reward_choices(), value="math", label="Reward", info="How an answer is judged."
         )
     method = gr.Radio(
-        [(f"{METHOD_NAMES[name]}: {said}", name) for name, said in METHODS.items()],
+        method_choices(),
         value="gft",
         label="Method",
         elem_id="method",
@@ -186,7 +186,7 @@ def build(app_state: AppState) -> ModelTab:
         more: str,
         *values: float | None,
     ) -> Choice:
-        if method not in METHODS or reward not in REWARDS:
+        if method not in REGISTRY or reward not in REWARDS:
             raise ConfigError("Choose a method and a reward from their lists.")
         chosen = datasets.load(app_state.workspace, data)
         if not chosen.ready:
