@@ -15,7 +15,7 @@ from gft_lite.evaluation.suite import DRIFT_PROMPTS
 from gft_lite.model_server.model_cache import ModelCache, ModelSpec, Say, adapter_name, identity
 from gft_lite.models import Policy
 from gft_lite.models.multi_adapter import using
-from gft_lite.preflight import inputs
+from gft_lite.preflight.filters import filter_by_prompt_length, load_rows, prompt_length
 from gft_lite.report.compare_page import write_compare_page
 from gft_lite.rewards import Scorer, Spec, Target, build_scorer
 from gft_lite.types import Example, Score
@@ -86,22 +86,21 @@ def score(
 
 def _rows(say: Say, path: str, scorer: Scorer, limit: int | None) -> Sequence[Example]:
     """The rows of a file that the reward can judge."""
-    loaded = inputs.load(path, DataConfig(path=path, limit=limit, skip_bad_rows=True))
-    kept = inputs.check_reward(loaded.examples, scorer, path, skip_bad_rows=True)
-    _tell_dropped(say, (*inputs.dropped_rows(loaded, path), *kept.dropped))
-    return kept.examples
+    rows = load_rows(path, DataConfig(path=path, limit=limit, skip_bad_rows=True), scorer)
+    _tell_dropped(say, rows.dropped)
+    return rows.examples
 
 
 def _with_room(
     say: Say, path: str, examples: Sequence[Example], policy: Policy, answer_tokens: int
 ) -> Sequence[Example]:
     """Those whose prompt leaves room for an answer."""
-    kept = inputs.short_enough(
+    kept = filter_by_prompt_length(
         examples,
-        lambda example: len(policy.chat.prompt_ids(example.prompt)),
+        prompt_length(policy),
         policy.max_length - answer_tokens,
         path,
-        todo="choose a shorter longest answer",
+        advice="choose a shorter longest answer",
         skip_bad_rows=True,
     )
     _tell_dropped(say, kept.dropped)

@@ -35,7 +35,7 @@ from gft_lite.report.numbers import (
 )
 from gft_lite.report.panels import LOSS, MEMORY, PANELS, TIME, accuracy_figure, label, panel_figure
 from gft_lite.report.record import Record, read_record
-from gft_lite.runs import RunDir, stage_number
+from gft_lite.runs import RunDir, damaged_groups, stage_number
 
 CURVES_INTRO = (
     "One value a step. In long runs the strong line is a running mean and the faint one behind it "
@@ -76,7 +76,7 @@ def run_page(record: Record) -> str:
         html=[
             notes([f"The run ended early: {said}"]) if said else "",
             tiles(_headline_figures(record)),
-            section("Worth a look", [notes([*warnings(record), *record.run.damaged_groups()])]),
+            section("Worth a look", [notes([*warnings(record), *damaged_groups(record.run)])]),
             section("Stages", [stage_table(record)], STAGES_INTRO),
             section("Curves", [run_curves(record)], CURVES_INTRO),
             section("Inside a group", [inside_groups(record)], INSIDE_INTRO),

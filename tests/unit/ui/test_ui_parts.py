@@ -67,15 +67,15 @@ def harmless(html: str) -> bool:
 def test_only_what_was_added_is_read_and_half_lines_wait(run: RunDir) -> None:
     follower = Follower()
     assert follower.see(job(run)).record.steps == ()
-    run.append(step(1))
+    run.event_log.append(step(1))
     whole = run.events_file.read_bytes()
     with run.events_file.open("a") as file:
         file.write('{"type": "step", "step"')
     first = follower.see(job(run))
     assert [e["step"] for e in first.record.steps] == [1]
     run.events_file.write_bytes(whole)  # the same file, the rest of the line not there any more
-    run.append(step(2))
-    run.append({"type": "eval", "step": 2, "target": {"greedy_accuracy": 0.5, "n": 4}})
+    run.event_log.append(step(2))
+    run.event_log.append({"type": "eval", "step": 2, "target": {"greedy_accuracy": 0.5, "n": 4}})
     second = follower.see(job(run))
     assert [e["step"] for e in second.record.steps] == [1, 2] and second.version != first.version
     assert second.record.last_eval["target"]["n"] == 4
@@ -85,10 +85,10 @@ def test_only_what_was_added_is_read_and_half_lines_wait(run: RunDir) -> None:
 def test_a_run_that_went_back_to_a_checkpoint_is_read_anew(run: RunDir) -> None:
     follower = Follower()
     for n in range(1, 9):
-        run.append(step(n))
+        run.event_log.append(step(n))
     assert len(follower.see(job(run)).record.steps) == 8
     run.forget_after(4)
-    run.append(step(5, loss=-1.0))
+    run.event_log.append(step(5, loss=-1.0))
     again = follower.see(job(run)).record.steps
     assert [e["step"] for e in again] == [1, 2, 3, 4, 5] and again[-1]["loss"] == -1.0
 
@@ -105,7 +105,7 @@ def test_ten_thousand_steps_are_few_points_and_quick_to_look_at(run: RunDir) -> 
     assert abs(sum(e["loss"] for e in kept[:100]) / 100 - kept[49]["loss"]) < 60
     took = []
     for n in range(10_001, 10_006):
-        run.append(step(n))
+        run.event_log.append(step(n))
         before = time.process_time()
         seen = follower.see(job(run))
         html = run_view.run_curves(seen)
@@ -121,13 +121,13 @@ def test_means_keep_the_last_step_and_leave_out_what_is_no_number() -> None:
 
 def test_what_is_averaged_is_what_the_report_draws(run: RunDir) -> None:
     for n in range(1, 50):
-        run.append(step(n))
+        run.event_log.append(step(n))
     followed = Follower().see(job(run)).record
     assert followed.steps == read_record(run).steps
 
 
 def test_seconds_left(run: RunDir) -> None:
-    run.append(step(1))
+    run.event_log.append(step(1))
     run.set_status("running", step=10, steps=10_000)
     assert Follower().see(job(run)).seconds_left == 9990 * 2.0
 
@@ -400,6 +400,7 @@ def test_half_a_password_is_none(text: str) -> None:
     assert read_auth("ann:a:b") == ("ann", "a:b") and read_auth(None) is None
 
 
+@pytest.mark.slow
 def test_the_command_refuses_with_code_2() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "gft_lite", "ui", "--host", "0.0.0.0"],
@@ -439,6 +440,7 @@ def test_without_a_card_the_demo_model_is_first() -> None:
     assert "no GPU is needed" in memory_badge(load_config(preset="tiny-cpu"), None)
 
 
+@pytest.mark.slow
 def test_the_badge_says_whether_it_fits() -> None:
     large = load_config(preset="12gb")
     assert "does not fit" in memory_badge(large, Card("<b>", 6.0))
