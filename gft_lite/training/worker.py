@@ -18,7 +18,6 @@ from typing import Any
 
 from gft_lite import __version__
 from gft_lite.config import RunConfig
-from gft_lite.evaluation.suite import measure
 from gft_lite.memory import forecast, shape_of
 from gft_lite.preflight.inputs import RunInputs, validate_inputs
 from gft_lite.preflight.lengths import filter_by_length
@@ -228,10 +227,11 @@ def _run(
                 yield _emit(run, notice)
         yield _emit(run, began)
 
+        from gft_lite.evaluation.suite import evaluate_run
         from gft_lite.training.trainer import Trainer
 
         def evaluate_quickly() -> dict[str, Any]:
-            return measure(policy, scorer, config, prepared, quick=True)
+            return evaluate_run(policy, scorer, config, prepared, quick=True)
 
         evaluator = evaluate_quickly if prepared.eval_examples else None
         reward = scorer if config.method.rewarded else None
@@ -258,7 +258,7 @@ def _run(
             adapters.save(policy, run.adapter_dir, record)
         final: dict[str, Any] = {}
         if evaluator and not stopped:
-            final = measure(policy, scorer, config, prepared)
+            final = evaluate_run(policy, scorer, config, prepared)
             adapters.add_metrics(run.adapter_dir, final)
             where = {"step": trainer.step, "adapter_step": adapter_step, "final": True}
             yield _emit(run, {"type": "eval", **where, **final})
