@@ -94,7 +94,7 @@ if not TRAIN.exists():
     print(fix_file(resolve(held_out), HELD_OUT, split="test"))
 
 with build_scorer("math") as scorer:
-    display(notebook.data(check_file(TRAIN, judge=row_scorer(scorer), judged="math")))
+    display(notebook.data(check_file(TRAIN, row_scorer=row_scorer(scorer), reward="math")))
 
 # %% [markdown]
 # ## Train: first SFT, then GFT

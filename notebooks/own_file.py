@@ -13,7 +13,7 @@ import os
 SMOKE = os.environ.get("SMOKE") == "1"
 
 SOURCE = ""  # what pip installs, where it is not installed yet: see gft_lite_colab.ipynb
-FILE = "problems.csv"  # CSV, JSON, JSON Lines, Parquet, Excel, a folder, a zip, or a hub name
+FILE = "problems.csv"  # CSV, JSON, JSON Lines, Parquet, Excel, a folder, or a hub name
 MAP = {}  # only where columns are not recognised: {"prompt": "question", "expert": "worked_out"}
 MODEL = "Qwen/Qwen2.5-1.5B-Instruct"
 FOUR_BIT = True
@@ -72,7 +72,7 @@ from gft_lite.report import notebook
 from gft_lite.rewards import build_scorer
 
 with build_scorer(REWARD) as scorer:
-    report = check_file(FILE, columns=MAP, judge=row_scorer(scorer), judged=REWARD)
+    report = check_file(FILE, columns=MAP, row_scorer=row_scorer(scorer), reward=REWARD)
 display(notebook.data(report))
 
 # %% [markdown]
@@ -88,7 +88,7 @@ CLEAN = WORK / "clean.jsonl"
 for old in (CLEAN, WORK / "clean.left_out.jsonl"):
     old.unlink(missing_ok=True)
 with build_scorer(REWARD) as scorer:
-    fixed = fix_file(FILE, CLEAN, columns=MAP, judge=row_scorer(scorer), drop_rejected=True)
+    fixed = fix_file(FILE, CLEAN, columns=MAP, row_scorer=row_scorer(scorer), drop_rejected=True)
 print(
     f"{fixed.rows} rows read, {fixed.written} written, {fixed.joined} joined, "
     f"{fixed.left_out} left out"

@@ -6,6 +6,7 @@ import sys
 import zipfile
 
 NEEDED = (
+    "gft_lite/py.typed",
     "gft_lite/presets/tiny-cpu.yaml",
     "gft_lite/presets/cards/8gb.yaml",
     "gft_lite/presets/models/qwen2.5-1.5b.yaml",
@@ -13,6 +14,8 @@ NEEDED = (
     "gft_lite/assets/tiny_base/tokenizer.json",
     "gft_lite/assets/target_train.jsonl",
     "gft_lite/cli/__init__.py",
+    "gft_lite/report/report.css",
+    "gft_lite/report/templates/page.html",
 )
 
 

@@ -22,10 +22,9 @@ from typing import Any
 import torch
 
 from gft_lite.methods.gft import rectified_coefficient
-from gft_lite.report import html
 from gft_lite.report.charts import Line, line_chart
 from gft_lite.report.drawing import Scale, svg
-from gft_lite.report.html import text
+from gft_lite.report.html import stylesheet, text
 from gft_lite.report.numbers import short_percent
 from gft_lite.report.panels import label
 from gft_lite.types import SOURCES
@@ -213,8 +212,7 @@ def three_seeds(rows: Sequence[dict[str, Any]]) -> str:
 
 def alone(drawing: str) -> str:
     """A drawing as a file of its own: with the report's colours, light and dark, and a ground."""
-    css = Path(html.__file__).with_name("report.css").read_text(encoding="utf-8")
-    style = "\n".join(RULES.findall(css))
+    style = "\n".join(RULES.findall(stylesheet()))
     box = drawing.split('viewBox="', 1)[1].split('"', 1)[0]
     _, _, width, height = map(float, box.split())
     pad = 16

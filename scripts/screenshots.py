@@ -3,7 +3,7 @@
     python scripts/screenshots.py [--workspace DIR] [--out docs/images]
 
 It serves a workspace, trains the demo run where the workspace has no finished one, and takes the
-pictures with Debian's chromium. Needs the `test` extra and Pillow, which gradio brings along.
+pictures with Debian's chromium. Needs the `dev` extra and Pillow, which gradio brings along.
 """
 
 from __future__ import annotations

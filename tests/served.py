@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gft_lite.ui import app as ui
+from gft_lite.ui.app_state import open_app_state
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Served:
     """A served app and its socket."""
 
     def __init__(self, workspace: Path, **options: object) -> None:
-        self.shell = ui.open_workspace(str(workspace))
-        self.page = ui.serve(self.shell, block=False, **options)  # type: ignore[arg-type]
+        self.app_state = open_app_state(str(workspace))
+        self.page = ui.serve(self.app_state, block=False, **options)  # type: ignore[arg-type]
         self.port = self.page.server_port
         self.url = f"http://127.0.0.1:{self.port}/"
 
@@ -50,5 +51,5 @@ class Served:
         return self.ask("/login", "POST", form, Content_Type=form_type, **headers)
 
     def close(self) -> None:
-        self.shell.jobs.close()
+        self.app_state.jobs.close()
         self.page.close()

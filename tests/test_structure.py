@@ -32,7 +32,7 @@ COMMAND = Path(sys.executable).with_name("gft-lite")
 LAYERS: dict[str, set[str]] = {
     "types": set(),
     "assets": set(),
-    "rewards": {"math_verify", "sympy"},
+    "rewards": {"jsonschema", "math_verify", "referencing", "sympy"},
     "config": {"pydantic", "yaml"},
     "runs": {"filelock"},
     "data": {"charset_normalizer", "datasets", "numpy", "openpyxl", "pyarrow"},
@@ -46,7 +46,7 @@ LAYERS: dict[str, set[str]] = {
     "adapters": {"torch"},
     "training": {"accelerate", "bitsandbytes", "torch"},
     "export": {"huggingface_hub", "torch", "yaml"},
-    "report": {"yaml"},
+    "report": {"jinja2", "markupsafe", "yaml"},
     "experiments": set(),
     "model_server": {"torch"},
     "ui": {"filelock", "gradio", "starlette", "yaml"},

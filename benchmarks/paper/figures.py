@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
 from gft_lite.report.charts import Line
+from gft_lite.report.html import stylesheet
 from gft_lite.report.numbers import Point
 
-CSS = files("gft_lite.report").joinpath("report.css").read_text(encoding="utf-8")
+CSS = stylesheet()
 FONT = "svg { font-family: system-ui, sans-serif; font-size: 10.5px; background: var(--paper); }"
 
 

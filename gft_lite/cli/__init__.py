@@ -22,11 +22,11 @@ from gft_lite.cli import (
     estimate,
     evaluate,
     methods,
-    prepare,
     runs,
     train,
     ui,
 )
+from gft_lite.cli.options import ListsMethods
 from gft_lite.runs.resources import CPU, extend_cpu_time, shortage
 from gft_lite.types import GftError, InputError, TrainingError
 
@@ -46,13 +46,14 @@ COMMANDS: Commands = {
     "presets": train.presets,
     "report": runs.report,
 }
+WITH_METHODS = (train.train, methods.compare_methods)
 DATA: Commands = {
     "check": data.check,
     "preview": data.preview,
     "fix": data.fix,
     "distill": distill.distill,
-    "dry-run": prepare.dry_run,
-    "split": prepare.split,
+    "dry-run": data.dry_run,
+    "split": data.split,
 }
 RUNS: Commands = {"list": runs.list_, "show": runs.show, "stop": runs.stop}
 
@@ -73,7 +74,7 @@ def _root(
 def _group(about: str, commands: Commands, **options: Any) -> typer.Typer:
     group = typer.Typer(help=about, no_args_is_help=True, **options)
     for name, command in commands.items():
-        group.command(name)(command)
+        group.command(name, cls=ListsMethods if command in WITH_METHODS else None)(command)
     return group
 
 

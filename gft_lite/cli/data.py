@@ -1,4 +1,4 @@
-"""`gft-lite data check`, `preview` and `fix`: a file, row by row."""
+"""`gft-lite data check`, `preview`, `fix`, `dry-run` and `split`: a data file before training."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check(
     html: Annotated[Path | None, typer.Option(help="Also write the report as a page.")] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Say what was recognised, count, and list every row that is bad or doubtful.
+    """Report the format, the lengths, and every row that is bad or doubtful.
 
     Exits with code 2 if no row can be used.
     """
@@ -53,7 +53,7 @@ def check(
     from gft_lite.cli import terminal
     from gft_lite.data import check_file, report_json, report_text
 
-    with _judge(reward) as judge, terminal.counting() as progress:
+    with _row_scorer(reward) as row_scorer, terminal.counting() as progress:
         report = check_file(
             resolve(file),
             format=format_,
@@ -61,8 +61,8 @@ def check(
             split=split,
             count_tokens=_token_counter(model) if model else None,
             against=resolve(against) if against else None,
-            judge=judge,
-            judged=reward or "",
+            row_scorer=row_scorer,
+            reward=reward or "",
             progress=progress,
         )
     if html:
@@ -97,7 +97,7 @@ def preview(
     from gft_lite.config import ModelConfig
     from gft_lite.data import load_examples
     from gft_lite.models import load_tokenizer
-    from gft_lite.preflight.token_preview import preview as rendered
+    from gft_lite.preflight.token_preview import preview as preview_tokens
 
     loaded = load_examples(
         resolve(file),
@@ -108,11 +108,11 @@ def preview(
         skip_bad_rows=True,
         system_prompt=system_prompt,
     )
-    shown = rendered(loaded.examples[:rows], load_tokenizer(ModelConfig(name=model)))
+    previews = preview_tokens(loaded.examples[:rows], load_tokenizer(ModelConfig(name=model)))
     if json_:
-        terminal.print_json([asdict(each) for each in shown])
+        terminal.print_json([asdict(each) for each in previews])
         return
-    for each in shown:
+    for each in previews:
         terminal.result(
             f"row {each.row}, {each.source}: {each.prompt_tokens} prompt tokens, "
             f"{each.response_tokens} trained tokens in ⟦…⟧\n{each.marked}\n"
@@ -132,7 +132,7 @@ def fix(
     against: AgainstOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Write usable rows in canonical form, and what was left out with its reason beside them."""
+    """Write usable rows in canonical form, and a second file with the other rows and reasons."""
     from dataclasses import asdict
 
     from gft_lite.assets import resolve
@@ -140,8 +140,8 @@ def fix(
     from gft_lite.data import fix_file
 
     if drop_rejected and not reward:
-        raise ConfigError("--drop-rejected needs a reward to ask: add --reward, e.g. --reward math")
-    with _judge(reward) as judge:
+        raise ConfigError("--drop-rejected needs a reward: add --reward, e.g. --reward math")
+    with _row_scorer(reward) as row_scorer:
         fixed = fix_file(
             resolve(file),
             out,
@@ -149,22 +149,107 @@ def fix(
             columns=parse_map(map_),
             split=split,
             against=resolve(against) if against else None,
-            judge=judge,
+            row_scorer=row_scorer,
             drop_rejected=drop_rejected,
         )
     if json_:
         terminal.print_json(asdict(fixed))
         return
-    why = ", ".join(f"{kind} {count:,}" for kind, count in fixed.reasons.items())
+    reasons = ", ".join(f"{kind} {count:,}" for kind, count in fixed.reasons.items())
     terminal.result(
         f"{fixed.rows:,} rows read: {fixed.written:,} written to {fixed.clean}, "
         f"{fixed.joined:,} joined to one of them (same prompt and answer), {fixed.left_out:,} left "
-        f"out{f' ({why})' if why else ''}, listed in {fixed.left_out_file}"
+        f"out{f' ({reasons})' if reasons else ''}, listed in {fixed.left_out_file}"
+    )
+
+
+def dry_run(
+    file: FileArgument,
+    reward: Annotated[str, typer.Option(help="The reward that training will use.")] = "math",
+    limit: Annotated[int, typer.Option(min=1, help="Score the first so many rows.")] = 2000,
+    map_: MapOption = None,
+    format_: FormatOption = "auto",
+    split: SplitOption = "train",
+    json_: JsonOption = False,
+) -> None:
+    """Score experts and teachers as training will, group by group, without loading a model."""
+    from dataclasses import asdict
+
+    from gft_lite.assets import resolve
+    from gft_lite.cli import terminal
+    from gft_lite.data import load_examples
+    from gft_lite.preflight.group_preview import preview_groups
+
+    loaded = load_examples(
+        resolve(file),
+        format=format_,
+        columns=parse_map(map_),
+        split=split,
+        limit=limit,
+        skip_bad_rows=True,
+    )
+    with scorer_of(reward) as scorer:
+        groups = preview_groups(loaded.examples, scorer)
+    if json_:
+        terminal.print_json(asdict(groups))
+        return
+    for name, tally in (("experts", groups.expert), ("teachers", groups.teacher)):
+        if tally.scored:
+            terminal.result(
+                f"{name:<9}{tally.scored:>7,} scored, {tally.full:,} right, {tally.unread:,} "
+                f"unread, mean reward {tally.mean:.2f}"
+            )
+    terminal.result(
+        f"groups   {groups.groups:>7,}: {groups.contrast:,} have contrast already, "
+        f"{groups.equal:,} earn the same throughout, {groups.alone:,} have one demonstration or "
+        "none; these learn only if the self responses differ"
+    )
+    for failed in groups.failed:
+        terminal.result(f"  row {failed.row}: its expert earns nothing ({failed.verdict})")
+    if groups.failing > len(groups.failed):
+        terminal.result(f"  … and {groups.failing - len(groups.failed):,} more")
+    for complaint in groups.complaints:
+        terminal.result(f"  {complaint}")
+
+
+def split(
+    file: FileArgument,
+    held_out: Annotated[int, typer.Option(min=0, help="About so many examples are held out.")],
+    out: Annotated[Path, typer.Option(help="Folder for train.jsonl and held_out.jsonl.")],
+    seed: Annotated[int, typer.Option(min=0, help="Which ones.")] = 0,
+    map_: MapOption = None,
+    format_: FormatOption = "auto",
+    split: SplitOption = "train",
+    json_: JsonOption = False,
+) -> None:
+    """Write usable rows in canonical form: a training file and a held-out file."""
+    from dataclasses import asdict
+
+    from gft_lite.assets import resolve
+    from gft_lite.cli import terminal
+    from gft_lite.data import split_file
+
+    files = split_file(
+        resolve(file),
+        out,
+        held_out,
+        seed=seed,
+        format=format_,
+        columns=parse_map(map_),
+        split=split,
+    )
+    if json_:
+        terminal.print_json(asdict(files))
+        return
+    terminal.result(
+        f"{files.train_examples:,} examples to train on in {files.train}, "
+        f"{files.held_out_examples:,} held out in {files.held_out}; {files.bad_rows:,} rows could "
+        "not be used"
     )
 
 
 @contextmanager
-def _judge(reward: str | None) -> Iterator[RowScorer | None]:
+def _row_scorer(reward: str | None) -> Iterator[RowScorer | None]:
     from gft_lite.preflight.reward_check import row_scorer
 
     with nullcontext() if reward is None else scorer_of(reward) as scorer:

@@ -66,7 +66,9 @@ def demo(
 
 def compare_methods(
     data: Annotated[str, typer.Option(help="Training file, hub name, or embedded:NAME.")],
-    methods: Annotated[str, typer.Option(help="Names with commas between.")] = "sft,dft,gft,grpo",
+    methods: Annotated[
+        str, typer.Option(help="Of those below, with commas between.")
+    ] = "sft,dft,gft,grpo",
     eval_: Annotated[
         str | None, typer.Option("--eval", help="Held-out file; without it, part of --data.")
     ] = None,
@@ -143,15 +145,17 @@ def parse_entries(methods: str, rates: str | None) -> list[Variant]:
     Raises:
         ConfigError: an unknown or repeated method, or a rate that is none.
     """
-    from gft_lite.config import METHOD_CONFIGS, nearest
+    from gft_lite.config import method_entry
     from gft_lite.experiments import Variant
 
     names = [name.strip() for name in methods.split(",") if name.strip()]
     if not names:
         raise ConfigError("--methods names no method; write it as --methods sft,gft")
     for name in names:
-        if name not in METHOD_CONFIGS:
-            raise ConfigError(f"--methods: unknown method {name!r}{nearest(name, METHOD_CONFIGS)}")
+        try:
+            method_entry(name)
+        except ConfigError as error:
+            raise ConfigError(f"--methods: {error}") from None
         if names.count(name) > 1:
             raise ConfigError(f"--methods names {name!r} twice")
     given: dict[str, tuple[float, ...]] = {}

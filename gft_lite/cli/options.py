@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from gft_lite.types import ConfigError
 
@@ -25,6 +26,20 @@ def positive(value: float) -> float:
     if not 0 < value < float("inf"):
         raise typer.BadParameter("give a number above 0; greedy answers are measured as well")
     return value
+
+
+class ListsMethods(TyperCommand):
+    """A command whose `--help` ends with the registered methods.
+
+    They are read when the help is printed, so that `gft-lite --help` does not load the schema.
+    """
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of methods below the options."""
+        from gft_lite.config import REGISTRY
+
+        with formatter.section("Methods"):
+            formatter.write_dl([(name, entry.description) for name, entry in REGISTRY.items()])
 
 
 # --- the settings of a run ---
@@ -47,7 +62,7 @@ MapOption = Annotated[
     typer.Option(
         "--map",
         metavar="FIELD=COLUMN",
-        help="Where a field comes from: question, a+b (joined), a,b (a list), '{a} {b}'.",
+        help="Where a field comes from: a column, or a template '{a} {b}'. Repeated: a list.",
     ),
 ]
 FormatOption = Annotated[str, typer.Option("--format", help="Format name.")]
@@ -67,19 +82,21 @@ TemperatureOption = Annotated[
 LengthOption = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")]
 
 
-def parse_map(pairs: list[str] | None) -> dict[str, str]:
-    """`["prompt=question"]` → {"prompt": "question"}.
+def parse_map(pairs: list[str] | None) -> dict[str, str | tuple[str, ...]]:
+    """`["prompt=question"]` → {"prompt": "question"}; a repeated field gets a list of columns.
 
     Raises:
         ConfigError: a pair without a `=`.
     """
-    mapping = {}
+    columns: dict[str, list[str]] = {}
     for pair in pairs or []:
         field, separator, column = pair.partition("=")
         if not (separator and field and column):
             raise ConfigError(f"--map {pair!r}: write it as FIELD=COLUMN, e.g. prompt=question")
-        mapping[field] = column
-    return mapping
+        columns.setdefault(field, []).append(column)
+    return {
+        field: names[0] if len(names) == 1 else tuple(names) for field, names in columns.items()
+    }
 
 
 def parse_reward(text: str) -> Any:

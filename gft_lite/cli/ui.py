@@ -33,10 +33,11 @@ def ui(
 ) -> None:
     """The web app: from a dropped file to a compared and downloaded adapter."""
     from gft_lite.ui import app
+    from gft_lite.ui.app_state import open_app_state
 
     password = app.read_auth(auth)
     names = allow_host or []
     app.check_exposure(host, share, password, names)
-    shell = app.open_workspace(str(workspace) if workspace else None)
-    os.chdir(shell.workspace.root)  # relative names mean the same here as in a run
-    app.serve(shell, host=host, port=port, auth=password, share=share, allow_hosts=names)
+    app_state = open_app_state(str(workspace) if workspace else None)
+    os.chdir(app_state.workspace.root)  # relative names mean the same here as in a run
+    app.serve(app_state, host=host, port=port, auth=password, share=share, allow_hosts=names)

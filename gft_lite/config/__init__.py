@@ -9,7 +9,7 @@ from gft_lite.config.layers import (
     parse_override,
 )
 from gft_lite.config.methods import (
-    METHOD_CONFIGS,
+    REGISTRY,
     AsftMethod,
     ChordMethod,
     DftMethod,
@@ -17,8 +17,12 @@ from gft_lite.config.methods import (
     GrpoMethod,
     LuffyMethod,
     MethodConfig,
+    MethodEntry,
+    MethodSection,
     PsftMethod,
     SftMethod,
+    method_entry,
+    register_method,
 )
 from gft_lite.config.presets import card_presets, preset_dir, preset_names, preset_path
 from gft_lite.config.schema import (
@@ -35,7 +39,7 @@ from gft_lite.config.stages import Stage, method_names, stages_of, total_steps
 
 __all__ = [
     "EMBEDDED_MODEL",
-    "METHOD_CONFIGS",
+    "REGISTRY",
     "AsftMethod",
     "ChordMethod",
     "DataConfig",
@@ -47,6 +51,8 @@ __all__ = [
     "LoraConfig",
     "LuffyMethod",
     "MethodConfig",
+    "MethodEntry",
+    "MethodSection",
     "ModelConfig",
     "PsftMethod",
     "RunConfig",
@@ -58,12 +64,14 @@ __all__ = [
     "config_from_dict",
     "load_config",
     "load_preset",
+    "method_entry",
     "method_names",
     "nearest",
     "parse_override",
     "preset_dir",
     "preset_names",
     "preset_path",
+    "register_method",
     "stages_of",
     "total_steps",
 ]

@@ -9,21 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Any, NamedTuple, Union, get_args, get_origin
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from gft_lite.assets import PREFIX
-from gft_lite.config.methods import METHOD_CONFIGS
+from gft_lite.config.methods import section_class
 from gft_lite.config.presets import laid, nearest, preset_path
 from gft_lite.config.schema import RunConfig
 from gft_lite.types import ConfigError
 
 # besides syntax: no such date, a number of thousands of digits, nested beyond the stack
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
-DEFAULT_METHOD = RunConfig().method.name
 
 
 def load_preset(name: str) -> dict[str, Any]:
@@ -58,29 +55,19 @@ def load_config(
     layers += [from_file, *(parse_override(text) for text in overrides)]
     merged: dict[str, Any] = {}
     for layer in layers:
-        merged = _merge(merged, layer)
+        merged = RunConfig.merge(merged, layer)
     shown = f"preset {' + '.join(names)}" if names else "configuration"
-    where = str(path) if path is not None else shown
-    return config_from_dict(merged, where=where)
+    return config_from_dict(merged, where=str(path) if path is not None else shown)
 
 
 def config_from_dict(values: Mapping[str, Any], *, where: str = "configuration") -> RunConfig:
     """Validate plain data; every problem becomes one sentence of a ConfigError."""
-    values = dict(values)
-    method = values.get("method")
-    if isinstance(method, str):
-        values["method"] = {"name": method}
-    elif isinstance(method, Mapping):
-        values["method"] = {"name": DEFAULT_METHOD, **method}
-    reward = values.get("reward")
-    if isinstance(reward, Mapping) and reward.keys() == {"name"}:
-        values["reward"] = reward["name"]
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
         problems: dict[str, str] = {}
-        for problem in error.errors():  # a union complains once a member: one sentence a key
-            problems.setdefault(_place(problem["loc"]).key, _explain(problem))
+        for problem in error.errors():  # one for each member of a union: one sentence a key
+            problems.setdefault(*_explain(problem, values))
         raise ConfigError(f"{where}: {'; '.join(problems.values())}") from None
 
 
@@ -94,7 +81,7 @@ def changed(
     """
     merged = config.to_dict()
     for layer in layers:
-        merged = _merge(merged, layer)
+        merged = RunConfig.merge(merged, layer)
     return config_from_dict(merged, where=where)
 
 
@@ -123,53 +110,6 @@ def _listed(presets: object) -> list[Any]:
     return list(presets) if isinstance(presets, list | tuple) else [presets]
 
 
-def _merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(lower)
-    for key, value in upper.items():
-        below = merged.get(key)
-        if key in ("method", "reward"):
-            value = {"name": value} if isinstance(value, str) else value
-            below = {"name": below} if isinstance(below, str) else below
-            if key == "method" and isinstance(below, Mapping):
-                below = {"name": DEFAULT_METHOD, **below}
-            if isinstance(value, Mapping) and isinstance(below, Mapping):
-                # another choice starts from its own defaults, not with its predecessor's options
-                another = "name" in value and value["name"] != below.get("name")
-                below = None if another or "parts" in value or "file" in value else below
-        if key == "stages" and isinstance(value, Mapping):
-            value = _merged_stages(below, value)
-        if key == "data" and isinstance(value, Mapping) and isinstance(below, Mapping):
-            another = not str(value.get("path", PREFIX)).startswith(PREFIX)
-            below = _without_embedded(below) if another else below
-        if isinstance(value, Mapping) and isinstance(below, Mapping):
-            merged[key] = _merge(below, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _merged_stages(below: Any, changes: Mapping[str, Any]) -> list[Any]:
-    """`stages.2.train.steps=5` changes the second of the stages below."""
-    stages = list(below) if isinstance(below, (list, tuple)) else []
-    for name, change in changes.items():
-        if not (str(name).isdecimal() and 1 <= int(name) <= len(stages)):
-            raise ConfigError(
-                f"stages.{name}: there is no such stage; "
-                + (f"they are numbered 1 to {len(stages)}" if stages else "no stages are listed")
-            )
-        place = int(name) - 1
-        stage = stages[place]
-        stage = {"method": stage} if isinstance(stage, str) else stage
-        both = isinstance(stage, Mapping) and isinstance(change, Mapping)
-        stages[place] = _merge(stage, change) if both else change
-    return stages
-
-
-def _without_embedded(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Held-out files of the embedded data go when the training file is replaced by another."""
-    return {key: value for key, value in data.items() if not str(value).startswith(PREFIX)}
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -186,80 +126,53 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        found = type(values).__name__
-        raise ConfigError(f"{path}: expected sections like `train:`, found a {found}")
+        kind = type(values).__name__
+        raise ConfigError(f"{path}: expected sections like `train:`, found a {kind}")
     return values
 
 
-def _explain(problem: Mapping[str, Any]) -> str:
-    kind, loc, given = problem["type"], problem["loc"], problem["input"]
-    place = _place(loc)
-    key = place.key
-    if kind == "extra_forbidden":
-        return f"unknown key {key!r}{nearest(str(loc[-1]), _known_keys(loc[:-1]))}"
-    if kind == "value_error":
-        return str(problem["msg"]).removeprefix("Value error, ")
-    if kind.startswith("union_tag"):
-        name = given.get("name") if isinstance(given, Mapping) else given
-        return f"unknown method {name!r}{nearest(str(name), sorted(METHOD_CONFIGS))}"
-    if kind in ("model_type", "model_attributes_type"):
-        return f"{key}: expected keys below it, as in `{key}: {{key: value}}` (got {given!r:.200})"
-    return f"{key}: {_plain(place.choice or str(problem['msg']))} (got {given!r:.200})"
+def _explain(problem: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[str, str]:
+    """(key, sentence) of a problem that pydantic found in `values`."""
+    keys, section, description = _locate(problem["loc"], values)
+    key, given = ".".join(keys), problem["input"]
+    match problem["type"]:
+        case "extra_forbidden":
+            fields = section.model_fields.items()
+            known = [field.alias or name for name, field in fields]
+            return key, f"unknown key {key!r}{nearest(keys[-1], known)}"
+        case "value_error":
+            return key, str(problem["msg"]).removeprefix("Value error, ")
+        case "model_type" | "model_attributes_type":
+            shape = f"expected keys below it, as in `{key}: {{key: value}}`"
+            return key, f"{key}: {shape} (got {given!r:.200})"
+    # pydantic reports each member of a union of plain types: the field's description says it once
+    is_union = len(keys) < len(problem["loc"])
+    sentence = description if is_union and description else str(problem["msg"])
+    sentence = sentence[:1].lower() + sentence[1:].rstrip(".")
+    return key, f"{key}: {sentence} (got {given!r:.200})"
 
 
-class _Place(NamedTuple):
-    """Where a problem is, as a key of the file. `choice` says, in the words of the schema, what may
-    stand there if that is one of several plain types."""
+def _locate(
+    loc: tuple[Any, ...], values: Mapping[str, Any]
+) -> tuple[list[str], type[BaseModel], str]:
+    """(keys of the file, the section they end in, the description of the last field).
 
-    key: str
-    choice: str
-
-
-def _place(loc: tuple[Any, ...]) -> _Place:
-    """The key of a pydantic location.
-
-    A location also holds two things that are no keys: the name of the method, and the member of a
-    union of plain types that was tried.
+    A pydantic location ends with the tried member of a union, which is no key of the file.
     """
     keys: list[str] = []
-    expected: Any = RunConfig
-    about = ""
+    section: type[BaseModel] = RunConfig
+    description = ""
     for part in loc:
-        if part in METHOD_CONFIGS and keys == ["method"]:
-            expected = METHOD_CONFIGS[part]
-            continue
+        if not (isinstance(values, Mapping) and part in values):
+            break
+        if keys == ["method"]:
+            section = section_class(values)
+        values = values[part]
         keys.append(str(part))
-        if isinstance(expected, type) and issubclass(expected, BaseModel):
-            field = expected.model_fields.get(str(part))
-            expected = field.annotation if field else None
-            about = (field.description or "") if field else ""
-        else:
-            expected = get_args(expected)[1] if get_origin(expected) is dict else None
-        if _is_choice(expected):
-            return _Place(".".join(keys), about)
-    return _Place(".".join(keys), "")
-
-
-def _is_choice(expected: Any) -> bool:
-    """Whether one of several plain types is expected; sections and None are no such types."""
-    members = get_args(expected)
-    union = get_origin(expected) in (Union, UnionType) and type(None) not in members
-    return union and not any(isinstance(m, type) and issubclass(m, BaseModel) for m in members)
-
-
-def _plain(sentence: str) -> str:
-    """The sentence as a part of another one."""
-    return sentence[:1].lower() + sentence[1:].rstrip(".")
-
-
-def _known_keys(loc: tuple[Any, ...]) -> list[str]:
-    model: type[BaseModel] = RunConfig
-    for part in loc:
-        if part in METHOD_CONFIGS:
-            model = METHOD_CONFIGS[str(part)]
+        by_key = {field.alias or name: field for name, field in section.model_fields.items()}
+        if (field := by_key.get(str(part))) is None:
             continue
-        field = model.model_fields.get(str(part))
-        annotation = field.annotation if field else None
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-    return [field.alias or name for name, field in model.model_fields.items()]
+        description = field.description or ""
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            section = field.annotation
+    return keys, section, description

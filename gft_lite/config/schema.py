@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from gft_lite.config.methods import GftMethod, MethodConfig
-from gft_lite.config.section import Section
+from gft_lite.assets import PREFIX
+from gft_lite.config.methods import GftMethod, MethodConfig, MethodSection
+from gft_lite.config.section import Section, merge_choice, merge_mappings
+from gft_lite.types import ConfigError
 
 EMBEDDED_MODEL = "tiny"
 MOST = 10**9  # steps, rows, tokens: more than any run
@@ -74,6 +77,16 @@ class DataConfig(Section):
     """Held-out file for evaluation during and after training."""
     retention_path: str | None = None
     """File of an old skill: what is kept of it is measured beside the target."""
+
+    @classmethod
+    def merge(cls, lower: Any, upper: Any) -> Any:
+        """Held-out files of the embedded data go if another training file replaces the embedded."""
+        replaced = isinstance(upper, Mapping) and not str(upper.get("path", PREFIX)).startswith(
+            PREFIX
+        )
+        if replaced and isinstance(lower, Mapping):
+            lower = {key: v for key, v in lower.items() if not str(v).startswith(PREFIX)}
+        return super().merge(lower, upper)
 
 
 class GroupConfig(Section):
@@ -183,7 +196,7 @@ class RunConfig(Section):
 
     model: ModelConfig = ModelConfig()
     lora: LoraConfig = LoraConfig()
-    data: DataConfig = DataConfig()
+    data: DataConfig = Field(DataConfig(), validate_default=True)
     group: GroupConfig = GroupConfig()
     reward: str | dict[str, Any] = "math"
     """Reward name, or a mapping with options or named parts (see docs/rewards.md)."""
@@ -193,6 +206,53 @@ class RunConfig(Section):
     stages: tuple[dict[str, Any], ...] | None = None
     """A pipeline: method names, or mappings of differences over the rest of this file, one a stage.
     Each stage continues the adapter of the one before (docs/decisions/0011-pipelines.md)."""
+
+    @classmethod
+    def merge(cls, lower: Any, upper: Any) -> Any:
+        """Every section is merged by its own rule."""
+        if not (isinstance(lower, Mapping) and isinstance(upper, Mapping)):
+            return upper
+        rules = {
+            "data": DataConfig.merge,
+            "method": MethodSection.merge,
+            "reward": merge_choice,
+            "stages": cls._merge_stages,
+        }
+        merged = {key: rules.get(key, merge_mappings)(lower.get(key), upper[key]) for key in upper}
+        return {**lower, **merged}
+
+    @classmethod
+    def _merge_stages(cls, lower: Any, upper: Any) -> Any:
+        """`stages.2.train.steps=5` changes the second of the stages below."""
+        if not isinstance(upper, Mapping):
+            return upper
+        stages = list(lower) if isinstance(lower, (list, tuple)) else []
+        for number, change in upper.items():
+            if not (str(number).isdecimal() and 1 <= int(number) <= len(stages)):
+                numbers = f"they are numbered 1 to {len(stages)}"
+                raise ConfigError(
+                    f"stages.{number}: there is no such stage; "
+                    + (numbers if stages else "no stages are listed")
+                )
+            stage = stages[int(number) - 1]
+            stage = {"method": stage} if isinstance(stage, str) else stage
+            stages[int(number) - 1] = cls.merge(stage, change)
+        return stages
+
+    @field_validator("reward", mode="before")
+    @classmethod
+    def _reward(cls, value: Any) -> Any:
+        """A mapping with a name and no options is the name."""
+        return value["name"] if isinstance(value, Mapping) and value.keys() == {"name"} else value
+
+    @field_validator("data")
+    @classmethod
+    def _data(cls, data: DataConfig, info: ValidationInfo) -> DataConfig:
+        """The embedded model trains on the embedded data unless a file is named."""
+        model = info.data.get("model")  # None if that section is wrong
+        if data.path is None and model is not None and model.name == EMBEDDED_MODEL:
+            return data.model_copy(update={"path": f"{PREFIX}target_train"})
+        return data
 
     @field_validator("stages", mode="before")
     @classmethod
@@ -216,11 +276,6 @@ class RunConfig(Section):
     def _consistent(self) -> RunConfig:
         if not self.stages:  # each stage is checked as the run it is
             self._check_run()
-        if self.data.path is None and self.model.name == EMBEDDED_MODEL:
-            # `frozen` guards users; the one default that depends on another section is set here
-            object.__setattr__(
-                self, "data", self.data.model_copy(update={"path": "embedded:target_train"})
-            )
         return self
 
     def _check_run(self) -> None:

@@ -1,7 +1,7 @@
-"""Which prompts are held out, and a file in two: rows to train on and rows to measure with.
+"""Held-out prompts, and a file divided into training examples and held-out examples.
 
-Prompts are held out in the order of a hash of their words, case and spaces aside. So the choice is
-the same in every process and for every order of the rows, and no prompt is on both sides.
+Prompts are held out in the order of a hash of their normalized text. The selection is therefore the
+same in every process and for every order of the rows, and no prompt is in both parts.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import Any
 
-from gft_lite.data.checks.dedup import spelled
+from gft_lite.data.checks.dedup import normalized_prompt
 from gft_lite.data.clean import canonical_line, new_file
-from gft_lite.data.load import ReadOptions, load_examples
+from gft_lite.data.load import load_examples
 from gft_lite.data.store import subset
 from gft_lite.types import DataError, Example
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The two files, how many examples each has, and how many rows could not be used."""
+class SplitFiles:
+    """The two files, the number of examples in each, and the number of unusable rows."""
 
     train: Path
     held_out: Path
@@ -32,26 +32,31 @@ class Parts:
 
 
 def prompt_rank(example: Example, seed: int = 0) -> bytes:
-    """The hash of a prompt; seed 0 hashes its words alone, any other gives another order."""
-    words = spelled(example)
-    return hashlib.sha256((f"{seed} {words}" if seed else words).encode()).digest()
+    """The hash by which prompts are ordered; seed 0 hashes the normalized prompt alone."""
+    prompt = normalized_prompt(example)
+    return hashlib.sha256((f"{seed} {prompt}" if seed else prompt).encode()).digest()
 
 
 def prompts_by_rank(examples: Sequence[Example], seed: int = 0) -> list[list[int]]:
-    """For each prompt the places of its examples; first is what is to be held out first."""
-    places: dict[bytes, list[int]] = {}
-    for place, example in enumerate(examples):
-        places.setdefault(prompt_rank(example, seed), []).append(place)
-    return [places[rank] for rank in sorted(places)]
+    """The indices of the examples of each prompt; the first prompt is held out first."""
+    indices: dict[bytes, list[int]] = {}
+    for index, example in enumerate(examples):
+        indices.setdefault(prompt_rank(example, seed), []).append(index)
+    return [indices[rank] for rank in sorted(indices)]
 
 
-def parted(
+def split_examples(
     examples: Sequence[Example], held_out: Iterable[Sequence[int]]
 ) -> tuple[Sequence[Example], Sequence[Example]]:
-    """(the rest, the examples of these prompts), both in the order they had."""
-    aside = {place for places in held_out for place in places}
-    rest = [place for place in range(len(examples)) if place not in aside]
-    return subset(examples, rest), subset(examples, sorted(aside))
+    """Divide examples into (the rest, the held-out ones), both in their original order.
+
+    Args:
+        examples: all examples.
+        held_out: indices of the examples of each held-out prompt.
+    """
+    selected = {index for indices in held_out for index in indices}
+    rest = [index for index in range(len(examples)) if index not in selected]
+    return subset(examples, rest), subset(examples, sorted(selected))
 
 
 def split_file(
@@ -60,16 +65,20 @@ def split_file(
     held_out: int,
     *,
     seed: int = 0,
-    **options: Unpack[ReadOptions],
-) -> Parts:
-    """Write `train.jsonl` and `held_out.jsonl` in canonical form into a folder.
+    **options: Any,
+) -> SplitFiles:
+    """Write `train.jsonl` and `held_out.jsonl` in canonical form; unusable rows are left out.
 
-    Prompts are held out until they have `held_out` examples, and one is left at least. Rows that
-    cannot be used are left out.
+    Args:
+        path: the file to split.
+        out: folder for the two files.
+        held_out: prompts are held out until they have this many examples; one prompt at least
+            stays for training.
+        seed: selects other prompts.
+        **options: fields of `ReadOptions`.
 
     Raises:
-        DataError: too few examples to hold out so many; an output file exists; or what concerns
-            the whole input.
+        DataError: there are too few examples, an output file exists, or the file cannot be read.
     """
     loaded = load_examples(path, skip_bad_rows=True, **options)
     prompts = prompts_by_rank(loaded.examples, seed)
@@ -78,19 +87,14 @@ def split_file(
             f"{path}: has {len(loaded.examples):,} examples of {len(prompts):,} prompts; hold out "
             "fewer, so that some are left to train on"
         )
-    count = enough = 0
-    while count < held_out and enough < len(prompts) - 1:
-        count += len(prompts[enough])
-        enough += 1
-    rest, aside = parted(loaded.examples, prompts[:enough])
+    examples = count = 0
+    while examples < held_out and count < len(prompts) - 1:
+        examples += len(prompts[count])
+        count += 1
+    train, held = split_examples(loaded.examples, prompts[:count])
     folder = Path(out)
-    train, held = folder / "train.jsonl", folder / "held_out.jsonl"
-    _write(train, rest)
-    _write(held, aside)
-    return Parts(train, held, len(rest), len(aside), len(loaded.bad_rows))
-
-
-def _write(path: Path, examples: Iterable[Example]) -> None:
-    with new_file(path) as out:
-        for example in examples:
-            out.write(canonical_line(example))
+    files = folder / "train.jsonl", folder / "held_out.jsonl"
+    for file, part in zip(files, (train, held), strict=True):
+        with new_file(file) as lines:
+            lines.writelines(map(canonical_line, part))
+    return SplitFiles(*files, len(train), len(held), len(loaded.bad_rows))

@@ -1,8 +1,8 @@
-"""Examples of a large file: on disk, a few bytes of each in memory.
+"""Sequences of examples that stay on disk if a file is large.
 
-Up to `IN_MEMORY_ROWS` examples are a tuple. Beyond that they lie as JSON lines in an unnamed
-temporary file, of which only the offsets are held, and an example is built when it is asked for:
-any index in about ten microseconds. Both are sequences that never change.
+Up to `IN_MEMORY_ROWS` examples are a tuple. More examples are JSON lines in an unnamed temporary
+file; only their offsets are in memory, and an example is decoded when it is indexed (about ten
+microseconds). Both are immutable sequences.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from gft_lite.types import Example, Message
 IN_MEMORY_ROWS = 20_000
 
 
-def together(first: Example, other: Example) -> Example:
-    """The first example with the responses of both, each once."""
+def merge_responses(first: Example, other: Example) -> Example:
+    """The first example with the responses of both, without repetition."""
     return replace(
         first,
         experts=tuple(dict.fromkeys((*first.experts, *other.experts))),
@@ -29,22 +29,24 @@ def together(first: Example, other: Example) -> Example:
     )
 
 
-def subset(examples: Sequence[Example], places: Sequence[int]) -> Sequence[Example]:
-    """The examples at these places, in memory or on disk as the others are."""
-    if len(places) == len(examples):
+def subset(examples: Sequence[Example], indices: Sequence[int]) -> Sequence[Example]:
+    """The examples at these indices, in memory or on disk like the originals."""
+    if len(indices) == len(examples):
         return examples
     if isinstance(examples, StoredExamples):
-        return examples.subset(places)
-    return tuple(examples[place] for place in places)
+        return examples.subset(indices)
+    return tuple(examples[index] for index in indices)
 
 
-def where(examples: Sequence[Example], keep: Callable[[Example], bool]) -> Sequence[Example]:
-    """The examples that are to be kept."""
+def filter_examples(
+    examples: Sequence[Example], keep: Callable[[Example], bool]
+) -> Sequence[Example]:
+    """The examples for which `keep` is true, in memory or on disk like the originals."""
     return subset(examples, array("q", (n for n, e in enumerate(examples) if keep(e))))
 
 
 class _DiskStore:
-    """Lines in a temporary file that is gone when the program ends."""
+    """Lines in a temporary file that is deleted when the program ends."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="gft-lite-")  # noqa: SIM115
@@ -52,7 +54,7 @@ class _DiskStore:
         self._lock = threading.Lock()
 
     def put(self, example: Example) -> int:
-        """The number under which the example is found again."""
+        """Append an example; returns its number."""
         turns = [(message.role, message.content) for message in example.prompt]
         parts = (turns, example.experts, example.teachers, example.answer, example.row)
         line = json.dumps(parts, ensure_ascii=False).encode("utf-8")
@@ -61,7 +63,7 @@ class _DiskStore:
         return len(self._ends) - 2
 
     def get(self, number: int) -> Example:
-        """The example put away under this number."""
+        """The example of this number."""
         start, end = self._ends[number], self._ends[number + 1]
         with self._lock:
             self._file.seek(start)
@@ -72,15 +74,21 @@ class _DiskStore:
 
 
 class StoredExamples(Sequence[Example]):
-    """Examples on disk; `joined` are further rows of a group, by the place of its first."""
+    """Examples on disk.
+
+    Args:
+        store: holds the examples.
+        numbers: number in the store of each example.
+        joined: numbers of further rows of a group, by the number of its first row.
+    """
 
     def __init__(
-        self, shelf: _DiskStore, places: Sequence[int], joined: Mapping[int, Sequence[int]]
+        self, store: _DiskStore, numbers: Sequence[int], joined: Mapping[int, Sequence[int]]
     ) -> None:
-        self._shelf, self._places, self._joined = shelf, places, joined
+        self._store, self._numbers, self._joined = store, numbers, joined
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._numbers)
 
     @overload
     def __getitem__(self, index: int) -> Example: ...
@@ -91,51 +99,51 @@ class StoredExamples(Sequence[Example]):
     def __getitem__(self, index: int | slice) -> Example | StoredExamples:
         if isinstance(index, slice):
             return self.subset(range(len(self))[index])
-        number = self._places[index]
-        example = self._shelf.get(number)
+        number = self._numbers[index]
+        example = self._store.get(number)
         for other in self._joined.get(number, ()):
-            example = together(example, self._shelf.get(other))
+            example = merge_responses(example, self._store.get(other))
         return example
 
-    def subset(self, places: Iterable[int]) -> StoredExamples:
-        """Those at these places."""
-        chosen = array("q", (self._places[place] for place in places))
-        return StoredExamples(self._shelf, chosen, self._joined)
+    def subset(self, indices: Iterable[int]) -> StoredExamples:
+        """The examples at these indices."""
+        numbers = array("q", (self._numbers[index] for index in indices))
+        return StoredExamples(self._store, numbers, self._joined)
 
 
 class ExampleBuffer:
-    """Examples as they come; moves to disk when they are many."""
+    """Collects examples in memory, and on disk once there are more than `in_memory_rows`."""
 
     def __init__(self, in_memory_rows: int = IN_MEMORY_ROWS) -> None:
-        self._limit = in_memory_rows
+        self._in_memory_rows = in_memory_rows
         self._memory: list[Example] = []
-        self._shelf: _DiskStore | None = None
+        self._store: _DiskStore | None = None
         self._numbers = array("q")
         self._joined: dict[int, list[int]] = {}
 
     def __len__(self) -> int:
-        return len(self._numbers) if self._shelf else len(self._memory)
+        return len(self._numbers) if self._store else len(self._memory)
 
     def add(self, example: Example) -> None:
-        """Take an example in at the end."""
-        if self._shelf is None and len(self._memory) >= self._limit:
-            self._shelf = _DiskStore()
-            self._numbers.extend(map(self._shelf.put, self._memory))
+        """Append an example."""
+        if self._store is None and len(self._memory) >= self._in_memory_rows:
+            self._store = _DiskStore()
+            self._numbers.extend(map(self._store.put, self._memory))
             self._memory = []
-        if self._shelf is None:
+        if self._store is None:
             self._memory.append(example)
         else:
-            self._numbers.append(self._shelf.put(example))
+            self._numbers.append(self._store.put(example))
 
-    def join(self, place: int, other: Example) -> None:
-        """Give the example at a place the responses of another row."""
-        if self._shelf is None:
-            self._memory[place] = together(self._memory[place], other)
+    def join(self, index: int, other: Example) -> None:
+        """Add the responses of another row to the example at an index."""
+        if self._store is None:
+            self._memory[index] = merge_responses(self._memory[index], other)
         else:
-            self._joined.setdefault(self._numbers[place], []).append(self._shelf.put(other))
+            self._joined.setdefault(self._numbers[index], []).append(self._store.put(other))
 
-    def gathered(self) -> Sequence[Example]:
-        """All of them."""
-        if self._shelf is None:
+    def sequence(self) -> Sequence[Example]:
+        """All examples, as an immutable sequence."""
+        if self._store is None:
             return tuple(self._memory)
-        return StoredExamples(self._shelf, self._numbers, self._joined)
+        return StoredExamples(self._store, self._numbers, self._joined)

@@ -16,7 +16,8 @@ from gft_lite.config import RunConfig, changed
 from gft_lite.experiments.plan import Variant, check, is_of
 from gft_lite.experiments.rows import Row, equal, learning_rates
 from gft_lite.experiments.split import Split, split, write
-from gft_lite.preflight.inputs import check_reward, validate_inputs
+from gft_lite.preflight.filters import filter_by_reward
+from gft_lite.preflight.inputs import validate_inputs
 from gft_lite.rewards import build_scorer
 from gft_lite.runs import RunDir, claim_empty
 from gft_lite.runs.atomic import write_atomic
@@ -154,7 +155,7 @@ def _check_answers(parts: Split, common: RunConfig) -> None:
     skip = common.data.skip_bad_rows
     with build_scorer(common.reward, allow_custom=True) as scorer:
         for held in (parts.choose, parts.measure):
-            check_reward(held, scorer, "held out", skip_bad_rows=skip)
+            filter_by_reward(held, scorer, "held out", skip_bad_rows=skip)
 
 
 def _train(path: Path, config: RunConfig, name: str, say: Say, on_event: OnEvent) -> RunDir:

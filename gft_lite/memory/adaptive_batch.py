@@ -17,7 +17,7 @@ import gc
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -25,9 +25,9 @@ from gft_lite.config import RunConfig
 from gft_lite.memory import GIB, too_large
 from gft_lite.models import Generated, Policy, Sampling
 from gft_lite.models.batching import TokenSequence, micro_batches
+from gft_lite.runs.events import OutOfMemoryEvent
 from gft_lite.types import ModelError, TrainingError
 
-Event = dict[str, Any]
 State = TypeVar("State")
 TOKENS_AT_ONCE = 16384  # where nothing is learned and no setting says how many
 SIGNS = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")
@@ -52,7 +52,7 @@ class AdaptiveBatchSize:
 
     rollout_batch: int
     micro_batch_tokens: int = TOKENS_AT_ONCE
-    tell: Callable[[Event], None] | None = None
+    tell: Callable[[OutOfMemoryEvent], None] | None = None
 
     def generate(
         self, policy: Policy, prompts: Sequence[Sequence[int]], sampling: Sampling
@@ -211,16 +211,15 @@ def check_card(config: RunConfig) -> None:
         raise ModelError(sentence)
 
 
-def _event(phase: str, setting: str, before: int, after: int) -> Event:
-    return {
-        "type": "out_of_memory",
-        "phase": phase,
-        "setting": setting,
-        "before": before,
-        "after": after,
-        "message": f"out of memory in {phase}: {setting} is {after} from here on, not {before}; "
+def _event(phase: str, setting: str, before: int, after: int) -> OutOfMemoryEvent:
+    return OutOfMemoryEvent(
+        phase=phase,
+        setting=setting,
+        before=before,
+        after=after,
+        message=f"out of memory in {phase}: {setting} is {after} from here on, not {before}; "
         "the step is repeated",
-    }
+    )
 
 
 def _remedies(*more: str) -> str:

@@ -2,27 +2,35 @@
 
 A method never reduces and never sees logits. It turns what `LossInputs` holds into a per-token loss
 of the same shape; the trainer alone divides, by the token count of the whole optimizer step.
+
+`METHODS` resolves the objectives that `gft_lite.config.methods.REGISTRY` names.
 """
 
-from gft_lite.methods.asft import ASFT
-from gft_lite.methods.base import LossInputs, Method
-from gft_lite.methods.chord import CHORD
-from gft_lite.methods.dft import DFT
-from gft_lite.methods.gft import GFT
-from gft_lite.methods.grpo import GRPO
-from gft_lite.methods.luffy import LUFFY
-from gft_lite.methods.psft import PSFT
-from gft_lite.methods.sft import SFT
+from __future__ import annotations
 
-METHODS: dict[str, Method] = {
-    "sft": SFT,
-    "dft": DFT,
-    "asft": ASFT,
-    "psft": PSFT,
-    "grpo": GRPO,
-    "luffy": LUFFY,
-    "chord": CHORD,
-    "gft": GFT,
-}
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+
+from gft_lite.config.methods import REGISTRY
+from gft_lite.methods.base import LossInputs, Method
+
+
+class _Objectives(Mapping[str, Method]):
+    """Name → objective of every registered method; the module of one is imported when asked for."""
+
+    def __getitem__(self, name: str) -> Method:
+        module, _, attribute = REGISTRY[name].objective.partition(":")
+        objective = getattr(import_module(module), attribute)
+        assert isinstance(objective, Method), REGISTRY[name].objective
+        return objective
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(REGISTRY)
+
+    def __len__(self) -> int:
+        return len(REGISTRY)
+
+
+METHODS: Mapping[str, Method] = _Objectives()
 
 __all__ = ["METHODS", "LossInputs", "Method"]

@@ -1,10 +1,9 @@
 """`python -m gft_lite.model_server`."""
 
-import os
-import sys
+from gft_lite.rewards.child_process import Channel
 
-from gft_lite.model_server.loop import Loop
+channel = Channel()  # first, so that nothing that is imported prints into the answers
 
-answers = os.fdopen(os.dup(1), "w", encoding="ascii")
-os.dup2(2, 1)  # what libraries print is not an answer
-Loop(answers).run(sys.stdin.buffer)
+from gft_lite.model_server.loop import Loop  # noqa: E402
+
+Loop(channel).run()

@@ -1,17 +1,19 @@
-"""Lines in, lines out. One thread reads and the main one serves: a stop is heard at once."""
+"""Serves requests, one JSON document a line. One thread reads while the main one serves.
+
+A stop therefore reaches a request that is being served.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import threading
 import traceback
 from _thread import interrupt_main
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from queue import SimpleQueue
-from typing import IO, Any
+from typing import Any
 
 import torch
 
@@ -19,6 +21,7 @@ from gft_lite.model_server.chat import chat
 from gft_lite.model_server.handlers import card, export, mix
 from gft_lite.model_server.model_cache import ModelCache
 from gft_lite.model_server.score import score
+from gft_lite.rewards.child_process import Channel
 from gft_lite.types import GftError
 
 VERBS: dict[str, Callable[..., None]] = {
@@ -38,17 +41,17 @@ BROKE = "this broke inside gft-lite; the log of the model process has the detail
 class Loop:
     """Serves requests until there are no more. A stop is an interrupt of the main thread."""
 
-    def __init__(self, out: IO[str]) -> None:
-        self._out = out
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
         self._cache = ModelCache()
         self._current: object = None
         self._change = threading.Lock()  # of what is current
         self._inbox: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
 
-    def run(self, lines: Iterable[bytes]) -> None:
+    def run(self) -> None:
         """Serve; must be called in the main thread."""
         signal.signal(signal.SIGINT, signal.default_int_handler)  # not inherited by background jobs
-        threading.Thread(target=self._read, args=(lines,), daemon=True).start()
+        threading.Thread(target=self._read, daemon=True).start()
         while (request := self._inbox.get()) is not None:
             number = request.pop("id", None)
             with contextlib.suppress(KeyboardInterrupt):  # a stop that came as the work was done
@@ -56,8 +59,7 @@ class Loop:
 
     def _serve(self, number: object, request: dict[str, Any]) -> None:
         def say(kind: str, **fields: Any) -> None:
-            self._out.write(json.dumps({"id": number, "say": kind, **fields}) + "\n")
-            self._out.flush()
+            self._channel.write({"id": number, "say": kind, **fields})
 
         end: dict[str, Any] = {"kind": "done"}
         try:
@@ -82,12 +84,8 @@ class Loop:
                 self._current = None
             say(**end)
 
-    def _read(self, lines: Iterable[bytes]) -> None:
-        for line in lines:
-            try:
-                request = json.loads(line)
-            except ValueError:
-                request = None
+    def _read(self) -> None:
+        for request in self._channel.documents():
             if not isinstance(request, dict):
                 request = {"do": None}
             if request.get("do") == "stop":
@@ -96,4 +94,4 @@ class Loop:
                         interrupt_main()
             else:
                 self._inbox.put(request)
-        os._exit(0)  # whoever asked is gone, also in the middle of an answer
+        os._exit(0)  # the parent is gone, perhaps in the middle of an answer

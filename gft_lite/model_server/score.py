@@ -13,7 +13,7 @@ from gft_lite.evaluation.suite import DRIFT_PROMPTS, EvalSettings, drift_prompts
 from gft_lite.model_server.model_cache import ModelCache, ModelSpec, Say, identity_fields
 from gft_lite.models import Policy
 from gft_lite.models.multi_adapter import using
-from gft_lite.preflight import inputs
+from gft_lite.preflight.filters import filter_by_prompt_length, load_rows, prompt_length
 from gft_lite.report.compare_page import write_compare_page
 from gft_lite.rewards import Scorer, Spec, build_scorer
 from gft_lite.types import Example
@@ -92,26 +92,25 @@ def score(
 
 def _rows(say: Say, path: str, scorer: Scorer, limit: int | None) -> Sequence[Example]:
     """The rows of a file that have what the reward needs."""
-    loaded = inputs.load(path, DataConfig(path=path, limit=limit, skip_bad_rows=True))
-    kept = inputs.check_reward(loaded.examples, scorer, path, skip_bad_rows=True)
-    _report_dropped(say, (*inputs.dropped_rows(loaded, path), *kept.dropped))
-    return kept.examples
+    rows = load_rows(path, DataConfig(path=path, limit=limit, skip_bad_rows=True), scorer)
+    _report_dropped(say, rows.dropped)
+    return rows.examples
 
 
 def _short_enough(
     say: Say, path: str, examples: Sequence[Example], policy: Policy, response_tokens: int
 ) -> Sequence[Example]:
     """The examples whose prompt leaves room for a response."""
-    kept = inputs.short_enough(
+    rows = filter_by_prompt_length(
         examples,
-        lambda example: len(policy.chat.prompt_ids(example.prompt)),
+        prompt_length(policy),
         policy.max_length - response_tokens,
         path,
-        todo="choose a shorter longest answer",
+        advice="choose a shorter longest answer",
         skip_bad_rows=True,
     )
-    _report_dropped(say, kept.dropped)
-    return kept.examples
+    _report_dropped(say, rows.dropped)
+    return rows.examples
 
 
 def _report_dropped(say: Say, dropped: Sequence[str]) -> None:

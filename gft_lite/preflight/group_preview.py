@@ -1,5 +1,8 @@
-"""What the groups of a file are worth before any model is loaded: experts and teachers scored by
-the reward that training will use."""
+"""Rewards and advantages of the demonstrations of a file, without a model.
+
+Experts and teachers are scored with the reward of training and grouped as in training, but without
+self responses.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gft_lite.groups import score_groups
-from gft_lite.rewards import Scorer, target_of
-from gft_lite.types import Example, Group, Response, RewardError, Score, Source
+from gft_lite.preflight.reward_check import complaint
+from gft_lite.rewards import Scorer
+from gft_lite.types import Example, Group, Response, Source
 
 SHOWN = 20
 TAIL_CHARACTERS = 240
@@ -17,8 +21,10 @@ TAIL_CHARACTERS = 240
 
 @dataclass(frozen=True)
 class Tally:
-    """Responses of one source: how many were scored, earned the full mark, could not be read, and
-    their mean reward (None without any)."""
+    """Responses of one source: scored, with full reward, unparsed, and their mean reward.
+
+    `mean` is None without responses.
+    """
 
     scored: int
     full: int
@@ -27,8 +33,8 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Failed:
-    """An expert that its own verifier gives nothing; `end` is how its text ends."""
+class FailedExpert:
+    """An expert that earns nothing; `end` is the end of its text."""
 
     row: int
     question: str
@@ -38,21 +44,27 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class DryRun:
-    """Groups made of demonstrations alone.
+class GroupPreview:
+    """Groups of demonstrations alone.
 
-    failing: experts that earn nothing; `failed` has the first of them.
-    contrast: groups whose demonstrations already earn different rewards.
-    equal: groups of several demonstrations that all earn the same; alone: groups of one or none.
-        Both are degenerate unless self responses differ.
-    unusable: rows whose answer the reward cannot use, `complaints` the first of them.
+    Attributes:
+        groups: rows that were scored.
+        expert, teacher: the responses of each source.
+        failing: experts that earn nothing.
+        failed: the first of them.
+        contrast: groups whose demonstrations earn different rewards.
+        equal: groups of several demonstrations that all earn the same.
+        alone: groups with one demonstration or none. Groups counted in `equal` and `alone` are
+            degenerate unless the self responses differ.
+        unusable: rows whose answer the reward cannot use.
+        complaints: the first messages about them.
     """
 
     groups: int
     expert: Tally
     teacher: Tally
     failing: int = 0
-    failed: tuple[Failed, ...] = ()
+    failed: tuple[FailedExpert, ...] = ()
     contrast: int = 0
     equal: int = 0
     alone: int = 0
@@ -60,33 +72,37 @@ class DryRun:
     complaints: tuple[str, ...] = field(default=())
 
 
-def dry_run(examples: Sequence[Example], scorer: Scorer) -> DryRun:
-    """Score every demonstration of these examples, group by group."""
-    complaints, usable = [], []
+def preview_groups(examples: Sequence[Example], scorer: Scorer) -> GroupPreview:
+    """Score every demonstration of these examples, group by group.
+
+    Raises:
+        RewardError: the reward failed on every demonstration.
+    """
+    messages: list[str] = []
+    usable: list[Group] = []
     for example in examples:
-        try:
-            scorer.check(target_of(example), where=f"row {example.row}")
-        except RewardError as error:
-            complaints.append(str(error))
-        else:
+        message = complaint(scorer, example, f"row {example.row}")
+        if message is None:
             usable.append(Group(example, _demonstrations(example)))
+        else:
+            messages.append(message)
     groups = score_groups(usable, scorer)
     scorer.require_some([score for group in groups for score in group.scores])
-    several = [g for g in groups if len(g.responses) > 1]
-    contrast = sum(any(g.advantages) for g in several)
+    several = [group for group in groups if len(group.responses) > 1]
+    contrast = sum(any(group.advantages) for group in several)
     failed = [
-        Failed(
-            g.example.row,
-            g.example.question,
-            g.example.answer,
-            r.text[-TAIL_CHARACTERS:],
-            s.verdict,
+        FailedExpert(
+            row=group.example.row,
+            question=group.example.question,
+            answer=group.example.answer,
+            end=response.text[-TAIL_CHARACTERS:],
+            verdict=score.verdict,
         )
-        for g in groups
-        for r, s in zip(g.responses, g.scores, strict=True)
-        if r.source == "expert" and s.value <= 0
+        for group in groups
+        for response, score in zip(group.responses, group.scores, strict=True)
+        if response.source == "expert" and score.value <= 0
     ]
-    return DryRun(
+    return GroupPreview(
         groups=len(groups),
         expert=_tally(groups, "expert"),
         teacher=_tally(groups, "teacher"),
@@ -95,8 +111,8 @@ def dry_run(examples: Sequence[Example], scorer: Scorer) -> DryRun:
         contrast=contrast,
         equal=len(several) - contrast,
         alone=len(groups) - len(several),
-        unusable=len(complaints),
-        complaints=tuple(complaints[:SHOWN]),
+        unusable=len(messages),
+        complaints=tuple(messages[:SHOWN]),
     )
 
 
@@ -107,12 +123,15 @@ def _demonstrations(example: Example) -> tuple[Response, ...]:
 
 
 def _tally(groups: Sequence[Group], source: Source) -> Tally:
-    scores: list[Score] = [
-        s for g in groups for r, s in zip(g.responses, g.scores, strict=True) if r.source == source
+    scores = [
+        score
+        for group in groups
+        for response, score in zip(group.responses, group.scores, strict=True)
+        if response.source == source
     ]
     return Tally(
         scored=len(scores),
-        full=sum(s.value >= 1.0 for s in scores),
-        unread=sum(s.verdict == "unparsed" for s in scores),
-        mean=statistics.fmean(s.value for s in scores) if scores else None,
+        full=sum(score.value >= 1.0 for score in scores),
+        unread=sum(score.verdict == "unparsed" for score in scores),
+        mean=statistics.fmean(score.value for score in scores) if scores else None,
     )

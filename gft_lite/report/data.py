@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gft_lite.data.checks.report import Report
-from gft_lite.data.checks.warnings import KINDS
+from gft_lite.data import KINDS, Report
 from gft_lite.report.html import details, notes, page, pre, section, table, text, tiles, write_page
 
 SHOWN_BAD_ROWS = 500
@@ -38,7 +37,6 @@ def data_sections(report: Report) -> list[str]:
         section("Columns", [columns(report)]),
         section("Doubtful rows", findings(report)),
         section("Rows that cannot be used", [bad_rows(report)]),
-        section("Where the compute goes", [_effort(report)], _EFFORT),
     ]
 
 
@@ -58,12 +56,6 @@ def counts(report: Report) -> str:
     )
 
 
-_EFFORT = (
-    "Estimated in forward passes of one token, for the group sizes given; drawing answers is "
-    "slower than this on a GPU, so its share is a lower bound."
-)
-
-
 def write_data_page(report: Report, path: Path) -> Path:
     """Write the page. Raises RunError where it cannot be written."""
     return write_page(path, data_page(report))
@@ -78,9 +70,6 @@ def reading(report: Report) -> list[str]:
     said += found.notes
     if found.unused:
         said.append(f"Columns not used: {', '.join(found.unused)}")
-    if report.scripts:
-        shown = ", ".join(f"{name} {count:,}" for name, count in report.scripts.items())
-        said.append(f"Script of the prompts (not their language): {shown}")
     return said
 
 
@@ -136,8 +125,3 @@ def bad_rows(report: Report) -> str:
     shown = "\n".join(str(row) for row in report.bad_rows[:SHOWN_BAD_ROWS])
     more = report.bad - SHOWN_BAD_ROWS
     return pre(shown + (f"\n… and {more:,} more" if more > 0 else "")) if shown else ""
-
-
-def _effort(report: Report) -> str:
-    rows = [[text(name), f"{share:.0%}"] for name, share in report.effort.items()]
-    return table("Share of compute", ["part", "share"], rows) if rows else ""

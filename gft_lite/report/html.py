@@ -1,56 +1,100 @@
-"""Escaping, tables, sections, the page. Markup is only built from `text(...)` and our own words.
+"""HTML from templates: `render`, the shared pieces of pages, and the file on disk.
 
-`text` is for everything that comes from data, models, configuration or folder names. Functions
-whose parameter is called `html` take finished markup.
+Templates escape every value that is not markup itself, so a text from data, models, configuration
+or folder names stays text. Parameters called `html` take finished markup.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
+from typing import Any
 
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from gft_lite.config.methods import REGISTRY
 from gft_lite.runs.atomic import write_atomic
 from gft_lite.types import RunError
 
-# nothing may be loaded or run, even if a text ever got past `text`
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+__all__ = ["Markup", "render", "stylesheet", "text", "write_page"]
+
+PACKAGE = Path(__file__).parent.parent
 _CONTROLS = {c: 0x2400 + c for c in range(32) if chr(c) not in "\n\t"} | {13: None, 127: 0x2421}
+
+
+def _printable(value: object) -> object:
+    """A text with visible control characters and no lone surrogates; markup is left as it is."""
+    if hasattr(value, "__html__"):
+        return value
+    return str(value).translate(_CONTROLS).encode("utf-8", "replace").decode("utf-8")
+
+
+def _source(name: str) -> str | None:
+    """`report/page.html` → the text of gft_lite/report/templates/page.html."""
+    layer, _, file = name.partition("/")
+    path = PACKAGE / layer / "templates" / file
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+_ENVIRONMENT = Environment(
+    loader=FunctionLoader(_source),
+    autoescape=True,
+    finalize=_printable,
+    trim_blocks=True,
+    undefined=StrictUndefined,
+)
+
+
+def render(template: str, /, **context: Any) -> Markup:
+    """The markup of a template.
+
+    Args:
+        template: layer and file: `report/run.html` is gft_lite/report/templates/run.html.
+        context: the values that the template uses; all but `Markup` are escaped.
+    """
+    return Markup(_ENVIRONMENT.get_template(template).render(**context))
 
 
 def text(value: object) -> str:
     """Any text, made harmless: escaped, control characters visible, lone surrogates replaced."""
-    plain = str(value).translate(_CONTROLS).encode("utf-8", "replace").decode("utf-8")
-    return escape(plain, quote=True)
+    return str(escape(_printable(value)))
+
+
+def stylesheet() -> Markup:
+    """The style sheet of all pages: report.css, and a colour and a dash pattern a method."""
+    css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+    light, dark = (method_colours(is_dark=is_dark) for is_dark in (False, True))
+    rules = "".join(
+        f".c-{name} {{ --c: var(--method-{name}); --dash: {entry.dashes}; }}\n"
+        for name, entry in REGISTRY.items()
+    )
+    return Markup(
+        f"{css}\n:root {{ {light} }}\n"
+        f"@media (prefers-color-scheme: dark) {{\n  :root {{ {dark} }}\n}}\n{rules}"
+    )
+
+
+def method_colours(*, is_dark: bool) -> str:
+    """The colours of the methods as CSS variables, for light or dark ground."""
+    return " ".join(
+        f"--method-{name}: {(is_dark and entry.dark_colour) or entry.colour};"
+        for name, entry in REGISTRY.items()
+    )
 
 
 def page(*, title: str, kicker: str, headline: str, lead: str, html: Sequence[str]) -> str:
     """A whole document; `title`, `kicker`, `headline` and `lead` are plain text."""
-    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<link rel="icon" href="data:,">
-<title>{text(title)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-<header>
-<p class="kicker">{text(kicker)}</p>
-<h1>{text(headline)}</h1>
-<p class="lead">{text(lead)}</p>
-</header>
-{"".join(part for part in html if part)}
-</main>
-</body>
-</html>
-"""
+    content = Markup("".join(html))
+    return render(
+        "report/page.html",
+        css=stylesheet(),
+        title=title,
+        kicker=kicker,
+        headline=headline,
+        lead=lead,
+        content=content,
+    )
 
 
 def fragment(*, headline: str, html: Sequence[str]) -> str:
@@ -58,85 +102,59 @@ def fragment(*, headline: str, html: Sequence[str]) -> str:
 
     `headline` is plain text.
     """
-    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    style = style.replace(":root", ":scope").replace("\nbody {", "\n:scope {")
-    return (
-        f'<div class="gft-lite">\n<style>@scope (.gft-lite) {{\n{style}'
-        ":scope { padding: 20px; }\nsection { margin-top: 32px; }\n}</style>\n"
-        f"<h3>{text(headline)}</h3>\n{''.join(part for part in html if part)}</div>\n"
-    )
+    css = stylesheet().replace(":root", ":scope").replace("\nbody {", "\n:scope {")
+    content = Markup("".join(html))
+    return render("report/fragment.html", css=css, headline=headline, content=content)
+
+
+def _macro(name: str, *arguments: Any) -> Markup:
+    module = _ENVIRONMENT.get_template("report/macros.html").module
+    return Markup(getattr(module, name)(*arguments))
 
 
 def section(title: str, html: Sequence[str], intro: str = "") -> str:
-    """A section, or nothing where it has no content. `title` and `intro` are plain text."""
-    body = "".join(html)
-    if not body:
-        return ""
-    opening = f'<p class="intro">{text(intro)}</p>\n' if intro else ""
-    return f"<section>\n<h2>{text(title)}</h2>\n{opening}{body}</section>\n"
+    """A section, or nothing if it has no content. `title` and `intro` are plain text."""
+    return render("report/section.html", title=title, intro=intro, body=Markup("".join(html)))
 
 
 def grid(html: Sequence[str]) -> str:
     """Figures side by side, as many as the screen has room for."""
-    return f'<div class="grid">\n{"".join(html)}</div>\n' if any(html) else ""
+    return _macro("grid", [Markup(part) for part in html])
 
 
 def figure(title: str, html: str, caption: str) -> str:
     """A chart with its name above and its meaning below."""
-    return (
-        f"<figure>\n<h3>{text(title)}</h3>\n{html}"
-        f"<figcaption>{text(caption)}</figcaption>\n</figure>\n"
-    )
+    return _macro("figure", title, Markup(html), caption)
 
 
 def details(summary: str, html: str) -> str:
     """Folded content."""
-    return f"<details>\n<summary>{text(summary)}</summary>\n{html}</details>\n"
+    return _macro("details", summary, Markup(html))
 
 
 def pre(content: str) -> str:
-    """Text as it is, scrolling sideways where it is wide."""
-    return f'<pre tabindex="0">{text(content)}</pre>\n'
+    """Text as it is; a wide one scrolls sideways."""
+    return _macro("pre", content)
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
     """Names and values."""
-    rows = "".join(f"<div><dt>{text(n)}</dt><dd>{text(v)}</dd></div>\n" for n, v in pairs)
-    return f'<dl class="facts">\n{rows}</dl>\n' if rows else ""
+    return _macro("facts", pairs)
 
 
 def tiles(items: Sequence[tuple[str, str, str]]) -> str:
     """A few large figures: (name, value, remark)."""
-    cells = "".join(
-        f"<div><dt>{text(name)}</dt><dd>{text(value)}"
-        + (f"<small>{text(remark)}</small>" if remark else "")
-        + "</dd></div>\n"
-        for name, value, remark in items
-    )
-    return f'<dl class="tiles">\n{cells}</dl>\n' if cells else ""
+    return _macro("tiles", items)
 
 
 def notes(sentences: Sequence[str]) -> str:
     """Warnings in words, or nothing."""
-    items = "".join(f"<li>{text(s)}</li>\n" for s in sentences)
-    return f'<ul class="notes">\n{items}</ul>\n' if items else ""
+    return _macro("notes", sentences)
 
 
 def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of figures; `columns` is plain text, cells are finished markup, the first is a head.
-
-    It scrolls sideways inside its own box, so a phone never has to scroll the page.
-    """
-    head = "".join(f'<th scope="col">{text(c)}</th>' for c in columns)
-    body = "".join(
-        f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{c}</td>" for c in row[1:]) + "</tr>\n"
-        for row in rows
-    )
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{text(caption)}">\n<table>\n'
-        f"<caption>{text(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n"
-        f"<tbody>\n{body}</tbody>\n</table>\n</div>\n"
-    )
+    """A table; `columns` is plain text, cells are finished markup, the first one is a head."""
+    return _macro("table", caption, columns, [[Markup(cell) for cell in row] for row in rows])
 
 
 def write_page(path: Path, document: str) -> Path:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from gft_lite.config.methods import LOSS_MEANING, REGISTRY
 from gft_lite.report.charts import Format, Line, line_chart
 from gft_lite.report.html import figure
 from gft_lite.report.numbers import figure as plain
 from gft_lite.report.numbers import number, series, short_percent
 from gft_lite.report.record import Event, Record
 from gft_lite.types import SOURCES
-
-LABELS = {"base": "base", "sft": "SFT", "dft": "DFT", "gft": "GFT", "grpo": "GRPO"}
 
 
 @dataclass(frozen=True)
@@ -42,19 +41,7 @@ def _one(field: str, name: str = "value") -> tuple[tuple[str, str, str], ...]:
     return ((name, field, ""),)
 
 
-LOSS = Panel(
-    "loss",
-    "Loss",
-    "What a step minimises, per token.",
-    _one("loss"),
-    bounds=(None, None),
-)
-LOSS_MEANINGS = {
-    "sft": "Minus log probability of the expert's tokens.",
-    "dft": "Minus log probability of the expert's tokens, each times its probability.",
-    "gft": "Advantages of both signs weigh it, so it need not fall: watch the reward instead.",
-    "grpo": "Advantages of both signs weigh it, so it need not fall: watch the reward instead.",
-}
+LOSS = Panel("loss", "Loss", LOSS_MEANING, _one("loss"), bounds=(None, None))
 PANELS = (
     Panel(
         "reward",
@@ -158,7 +145,9 @@ def panel_figure(panel: Panel, record: Record, *, prefix: str = "", title: str =
     chart = line_chart(f"{prefix}{panel.key}", shown, lines, say=panel.say, bounds=panel.bounds)
     left_out = _left_out(panel, record.steps)
     remark = f" {left_out} values that are no finite number are not drawn." if left_out else ""
-    meaning = LOSS_MEANINGS.get(record.method, panel.meaning) if panel is LOSS else panel.meaning
+    meaning = panel.meaning
+    if panel is LOSS and record.method in REGISTRY:
+        meaning = REGISTRY[record.method].loss_meaning
     return figure(shown, chart, meaning + remark) if chart else ""
 
 
@@ -189,13 +178,15 @@ def over_seconds(record: Record, field: str) -> tuple[tuple[float, float], ...]:
 
 
 def label(method: str) -> str:
-    """'gft' → 'GFT'."""
-    return LABELS.get(method, method.upper() or "run")
+    """'gft' → 'GFT'; the name of an unknown method in capitals."""
+    if method in REGISTRY:
+        return REGISTRY[method].label
+    return "base" if method == "base" else method.upper() or "run"
 
 
 def colour(method: str) -> str:
-    """The colour class of a method."""
-    return f"c-{method}" if method in LABELS else "c-one"
+    """The colour class of a method or of the base."""
+    return f"c-{method}" if method in REGISTRY or method == "base" else "c-one"
 
 
 def _left_out(panel: Panel, steps: Sequence[Event]) -> int:

@@ -24,7 +24,7 @@ from gft_lite.report.panels import LOSS, MEMORY, PANELS, TIME, accuracy_figure, 
 from gft_lite.report.record import Record, read_record
 from gft_lite.report.stages import stage_table
 from gft_lite.report.warnings import warnings
-from gft_lite.runs import RunDir
+from gft_lite.runs import RunDir, damaged_groups
 
 CURVES_INTRO = (
     "One value a step. In long runs the strong line is a running mean and the faint one behind it "
@@ -65,7 +65,7 @@ def run_page(record: Record) -> str:
         html=[
             notes([f"The run ended early: {said}"]) if said else "",
             tiles(_headline_figures(record)),
-            section("Worth a look", [notes([*warnings(record), *record.run.damaged_groups()])]),
+            section("Worth a look", [notes([*warnings(record), *damaged_groups(record.run)])]),
             section("Stages", [stage_table(record)], STAGES_INTRO),
             section("Curves", [run_curves(record)], CURVES_INTRO),
             section("Inside a group", [inside_groups(record)], INSIDE_INTRO),

@@ -7,7 +7,9 @@ import statistics
 from gft_lite.report.findings import margin
 from gft_lite.report.numbers import number, percent, series, total
 from gft_lite.report.record import Record, responses
-from gft_lite.training.runaway import signs_of
+from gft_lite.runs import damage_report
+from gft_lite.runs.events import StepEvent
+from gft_lite.training.runaway import runaway_events
 
 MANY_DEGENERATE = 0.5
 MANY_TRUNCATED = 0.2
@@ -56,7 +58,7 @@ def warnings(record: Record) -> list[str]:
             f"Memory ran out {len(record.out_of_memory)} times and the steps were repeated with "
             f"smaller batches. A next run of this kind may start with {sizes}."
         )
-    found += [line for line in record.run.damage() if line != record.status.get("message")]
+    found += [line for line in damage_report(record.run) if line != record.status.get("message")]
     return [sentence for sentence in found if sentence]
 
 
@@ -147,9 +149,9 @@ def _lost_skill(record: Record) -> str:
 def _runaway(record: Record) -> list[str]:
     """The rule that the trainer applies, so that older runs are judged by it too."""
     return [
-        f"{stage.name}: {event['message']}" if record.stages else event["message"]
+        f"{stage.name}: {event.message}" if record.stages else event.message
         for stage in record.stages or (record,)
-        for event in signs_of(stage.steps)
+        for event in runaway_events(map(StepEvent.from_dict, stage.steps))
     ]
 
 

@@ -1,7 +1,7 @@
 """Rewards: one verifier a file, weighted sums of them, and a process that can be killed.
 
     with build_scorer({"name": "math"}) as scorer:
-        scorer.check(target)                        # RewardError where a row lacks what is needed
+        scorer.check(target)                        # RewardError if a row lacks what is needed
         scores = scorer.score([(response, target), …])
         scorer.counts                               # scored, unparsed, timeouts, errors
 
@@ -36,6 +36,7 @@ REWARDS: dict[str, Reward] = {
         options=math_answer.OPTIONS,
         isolated=True,
         quick=math_answer.quick,
+        warm_up=math_answer.warm_up,
         validate=math_answer.validate,
         complain=math_answer.complain,
     ),
@@ -75,6 +76,9 @@ REWARDS: dict[str, Reward] = {
         json_answer.score,
         "The response is JSON with the required keys and types; half-right output earns a part.",
         options=json_answer.OPTIONS,
+        isolated=True,
+        quick=json_answer.quick,
+        warm_up=json_answer.warm_up,
         needs_rule=json_answer.needs_rule,
         validate=json_answer.validate,
         complain=json_answer.complain,

@@ -1,9 +1,9 @@
 """What a reward is: a pure verifier, one sentence about it, what it needs, and its options.
 
 A verifier is called as `score(response, target, **options)` and returns a `Score` with a value in
-[0, 1]. It reads nothing but its arguments, so the same response always earns the same score.
+[0, 1]. It uses nothing but its arguments, so the same response always earns the same score.
 
-Verdicts: "ok" (read and judged, right or wrong), "unparsed" (nothing readable in the response),
+Verdicts: "ok" (read and compared, right or wrong), "unparsed" (nothing readable in the response),
 "timeout" (killed at the time limit) and "error" (the check itself broke, or the reference answer
 cannot be used). The last three are always worth 0 of that reward.
 """
@@ -55,9 +55,11 @@ class Reward:
     """One entry of the registry.
 
     `needs`       the field every row must have, unless `needs_rule` says otherwise for the options.
-    `isolated`    True where a response can make the verifier run for ever: it then runs in a
+    `isolated`    True if a response can make the verifier run for ever: it then runs in a
                   process that is killed at the time limit.
     `quick`       same call as `score`; answers the cheap cases in this process, None for the rest.
+    `warm_up`     called with the options in the scoring process before the first response, so
+                  that imports are not part of the time limit.
     `validate`    options -> complaint, or None; called once, before any data is read.
     `complain`    (target, options) -> why this row's reference cannot be used, or None.
     """
@@ -68,6 +70,7 @@ class Reward:
     options: Mapping[str, Option] = field(default_factory=dict)
     isolated: bool = False
     quick: Callable[..., Score | None] | None = None
+    warm_up: Callable[[Options], None] | None = None
     needs_rule: Callable[[Options], Need] | None = None
     validate: Callable[[Options], str | None] | None = None
     complain: Callable[[Target, Options], str | None] | None = None

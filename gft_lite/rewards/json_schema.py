@@ -1,139 +1,122 @@
-"""The part of JSON Schema that a reward needs, checked in linear time.
+"""JSON Schema for the `json` reward, checked with the `jsonschema` package.
 
-Understood (json-schema.org, draft 2020-12): type, enum, const, properties, required,
-additionalProperties, items, minItems, maxItems, minLength, maxLength, minimum, maximum,
-exclusiveMinimum, exclusiveMaximum, anyOf. `pattern` and `$ref` are left out on purpose: one can
-backtrack for ever, the other can loop or reach the network.
+The dialect is draft 2020-12, or the one that `$schema` names. References must stay inside the
+schema (`#/$defs/NAME`); nothing is ever fetched. A `pattern` may backtrack without end on some
+text, so documents are checked in the scoring process only, under its time limit. `format` is an
+annotation. Unknown keywords, which `jsonschema` ignores, are refused: most are typing errors.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
-TYPES: dict[str, tuple[type, ...]] = {
-    "object": (dict,), "array": (list,), "string": (str,), "integer": (int, float),
-    "number": (int, float), "boolean": (bool,), "null": (type(None),),
-}  # fmt: skip
-ANNOTATIONS = ("title", "description", "default", "examples", "$schema", "$id", "$comment")
-_NUMBERS = (
-    "minItems", "maxItems", "minLength", "maxLength",
-    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
+ANNOTATIONS = (
+    "$schema", "$id", "$anchor", "$dynamicAnchor", "$comment", "$defs", "$vocabulary",
+    "definitions", "title", "description", "default", "examples", "deprecated", "readOnly",
+    "writeOnly", "contentEncoding", "contentMediaType", "contentSchema", "then", "else",
+    "discriminator",
 )  # fmt: skip
-KEYWORDS = (
-    "type", "enum", "const", "properties", "required", "additionalProperties", "items", "anyOf",
-    *_NUMBERS,
-)  # fmt: skip
+# Keywords whose value is a mapping from names to schemas. Other values are a schema, a list of
+# schemas, or hold none.
+_NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_DATA = ("enum", "const", "default", "examples", "discriminator", "dependentRequired")
 
 
-def schema_fault(schema: Any, where: str = "$") -> str | None:
+def schema_fault(schema: Any) -> str | None:
     """What is wrong with a schema, and where; None for a schema that can be used."""
-    if isinstance(schema, bool):
-        return None
+    from jsonschema.exceptions import best_match
+    from referencing.exceptions import Unresolvable
+
+    try:
+        validator = _validator(json.dumps(schema, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"the schema must be JSON: {error}"
+    keywords = (*validator.VALIDATORS, *ANNOTATIONS)
+    for where, part in _subschemas(schema, "$"):
+        for keyword in part:
+            if keyword not in keywords:
+                near = difflib.get_close_matches(str(keyword), keywords, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(keywords)}"
+                return f"the schema keyword {keyword!r} at {where} is not supported: {hint}"
+        for keyword in ("$ref", "$dynamicRef"):
+            if not str(part.get(keyword, "#")).startswith("#"):
+                return (
+                    f"the reference {part[keyword]!r} at {where} leaves the schema: copy what it "
+                    "points to into $defs, and write #/$defs/NAME"
+                )
+    metaschema = type(validator)(validator.META_SCHEMA, format_checker=validator.FORMAT_CHECKER)
+    violation = best_match(metaschema.iter_errors(schema))
+    if violation is not None:
+        where = "".join(f".{name}" for name in violation.absolute_path)
+        return f"the schema is not valid at ${where}: {violation.message:.300}"
+    resolver = validator._resolver
+    for where, part in _subschemas(schema, "$"):
+        seen: list[str] = []
+        while isinstance(part, dict) and isinstance(reference := part.get("$ref"), str):
+            if reference in seen:
+                return f"the reference {reference!r} at {where} refers to itself"
+            seen.append(reference)
+            try:
+                part = resolver.lookup(reference).contents
+            except Unresolvable:
+                return f"the reference {reference!r} at {where} points to nothing in the schema"
+    return None
+
+
+def _subschemas(schema: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema in a schema, itself included, and the place of each."""
     if not isinstance(schema, dict):
-        return f"the schema at {where} must be an object"
-    for key, rule in schema.items():
-        if key in ANNOTATIONS:
-            continue
-        if key not in KEYWORDS:
-            near = difflib.get_close_matches(str(key), KEYWORDS, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(KEYWORDS)}"
-            return f"the schema keyword {key!r} at {where} is not supported: {hint}"
-        fault = _keyword_fault(key, rule, where)
-        if fault:
-            return fault
-    return None
+        return
+    yield where, schema
+    for keyword, rule in schema.items():
+        if keyword in _NAMED and isinstance(rule, dict):
+            for name, part in rule.items():
+                inner = name if keyword == "properties" else f"{keyword}.{name}"
+                yield from _subschemas(part, f"{where}.{inner}")
+        elif keyword not in _DATA:
+            for place, part in enumerate(rule if isinstance(rule, list) else [rule]):
+                inner = f"{keyword}[{place}]" if isinstance(rule, list) else keyword
+                yield from _subschemas(part, f"{where}.{inner}")
 
 
-def _keyword_fault(key: str, rule: Any, where: str) -> str | None:
-    here = f"{key!r} at {where}"
-    if key == "type":
-        names = rule if isinstance(rule, list) else [rule]
-        if not names or any(not isinstance(name, str) or name not in TYPES for name in names):
-            return f"{here} must be one of {', '.join(TYPES)}, or a list of them"
-    elif key in _NUMBERS:
-        if isinstance(rule, bool) or not isinstance(rule, (int, float)):
-            return f"{here} must be a number"
-    elif key == "required":
-        if not isinstance(rule, list) or not all(isinstance(name, str) for name in rule):
-            return f"{here} must be a list of names"
-    elif key == "enum":
-        return None if isinstance(rule, list) else f"{here} must be a list"
-    elif key == "properties":
-        if not isinstance(rule, dict):
-            return f"{here} must be an object"
-        faults = (schema_fault(part, f"{where}.{name}") for name, part in rule.items())
-        return next(filter(None, faults), None)
-    elif key == "anyOf":
-        if not isinstance(rule, list) or not rule:
-            return f"{here} must be a list of schemas"
-        faults = (schema_fault(part, f"{where}(anyOf {i})") for i, part in enumerate(rule))
-        return next(filter(None, faults), None)
-    elif key in ("items", "additionalProperties"):
-        return schema_fault(rule, f"{where}[]" if key == "items" else f"{where}.*")
-    return None
+@lru_cache(maxsize=64)
+def _validator(schema_json: str) -> Any:
+    """The validator of a schema. Its registry is empty and has no way to fetch another schema."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import validator_for
+    from referencing import Registry
+
+    schema = json.loads(schema_json)
+    kind = validator_for(schema, default=Draft202012Validator)
+    return kind(schema, registry=Registry())
 
 
-def same(left: Any, right: Any) -> bool:
-    """Equality of JSON values: 1 equals 1.0, true is not 1, the order of keys does not matter."""
-    if isinstance(left, bool) or isinstance(right, bool):
-        return left is right
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(same(left[k], right[k]) for k in left)
-    if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(same, left, right))
-    both_numbers = isinstance(left, (int, float)) and isinstance(right, (int, float))
-    return (both_numbers or type(left) is type(right)) and bool(left == right)
+def warm_up(schema: Any) -> None:
+    """Import `jsonschema`, so that the first response is not charged for it."""
+    _validator(json.dumps(schema))
 
 
-def has_type(value: Any, name: str) -> bool:
-    """Whether a JSON value is of a JSON Schema type (true is no number, 2.0 is an integer)."""
-    if isinstance(value, bool):
-        return name == "boolean"
-    if name == "integer" and isinstance(value, float):
-        return value.is_integer()
-    return isinstance(value, TYPES[name])
+def checks(document: Any, schema: Any) -> list[bool]:
+    """Whether the document is valid, then whether each declared property is there and valid.
+
+    Args:
+        document: a JSON value.
+        schema: a schema that `schema_fault` has passed.
+    """
+    validator = _validator(json.dumps(schema))
+    results = [_is_valid(validator, document)]
+    for name, part in (schema.get("properties", {}) if isinstance(schema, dict) else {}).items():
+        present = isinstance(document, dict) and name in document
+        results.append(present and _is_valid(validator.evolve(schema=part), document[name]))
+    return results
 
 
-def valid(value: Any, schema: Any) -> bool:
-    """Whether a JSON value satisfies a schema that `schema_fault` has passed."""
-    if isinstance(schema, bool):
-        return schema
-    return all(_holds(key, rule, value, schema) for key, rule in schema.items())
-
-
-def _holds(key: str, rule: Any, value: Any, schema: dict[str, Any]) -> bool:
-    if key == "type":
-        return any(has_type(value, name) for name in (rule if isinstance(rule, list) else [rule]))
-    if key == "enum":
-        return any(same(value, allowed) for allowed in rule)
-    if key == "const":
-        return same(value, rule)
-    if key == "anyOf":
-        return any(valid(value, option) for option in rule)
-    if isinstance(value, dict):
-        if key == "required":
-            return all(name in value for name in rule)
-        if key == "properties":
-            return all(valid(value[name], part) for name, part in rule.items() if name in value)
-        if key == "additionalProperties":
-            extra = value.keys() - schema.get("properties", {}).keys()
-            return all(valid(value[name], rule) for name in extra)
-    elif isinstance(value, list):
-        if key == "items":
-            return all(valid(item, rule) for item in value)
-        return _in_bounds(key, rule, len(value), "Items")
-    elif isinstance(value, str):
-        return _in_bounds(key, rule, len(value), "Length")
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        exclusive = {"exclusiveMinimum": value > rule, "exclusiveMaximum": value < rule} if (
-            key.startswith("exclusive")
-        ) else {}  # fmt: skip
-        return exclusive.get(key, _in_bounds(key, rule, value, "imum"))
-    return True
-
-
-def _in_bounds(key: str, rule: Any, size: float, suffix: str) -> bool:
-    if key == f"min{suffix}":
-        return bool(size >= rule)
-    return bool(size <= rule) if key == f"max{suffix}" else True
+def _is_valid(validator: Any, document: Any) -> bool:
+    try:
+        return bool(validator.is_valid(document))
+    except RecursionError:  # a document nested deeper than the check can follow
+        return False

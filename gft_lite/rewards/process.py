@@ -1,35 +1,43 @@
 """The parent's side of the scoring process: start, feed, time, kill, start again.
 
-The child is a fresh interpreter (never a fork: the parent may hold a GPU context, and threads) that
-sees the parent's module path, not its __main__. Jobs are sent ahead as long as they surely fit a
-pipe, so that writing can never block behind a job that hangs; results come back in order, and the
-time limit is for each result. Starting is outside the limit.
+The child sees the parent's module path, not its __main__. Jobs are sent ahead only as long as they
+fit into a pipe, so that writing never blocks behind a job that hangs. Results come back in order,
+and the time limit applies to each of them. Starting the process is not part of the limit.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
-import secrets
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from gft_lite.rewards.base import ERROR, TIMEOUT, Target
-from gft_lite.rewards.channel import CLOSED_EXIT_CODE, ENDED, FOREIGN, Frame, pump
-from gft_lite.rewards.output import Output
-from gft_lite.types import RewardError, Score, TrainingError
+from gft_lite.rewards.child_process import (
+    CLOSED_EXIT_CODE,
+    ENDED,
+    FOREIGN,
+    ChildProcess,
+    Frame,
+    encoded,
+    start_failure,
+)
+from gft_lite.types import RewardError, Score
 
-AHEAD_BYTES = 4096  # what the smallest pipe buffer of the systems we run on holds
+ROLE = "the process that runs the reward"
+AHEAD_BYTES = 4096  # the smallest pipe buffer among the supported systems
+MAX_LINE_BYTES = 1 << 20
 START_SECONDS = 120.0
-SETTLE_SECONDS = 2.0  # at most, between the end of a child's output and its exit code
+SHOWN_BYTES = 1 << 16  # of what a reward prints, over the life of a scorer
+TAIL_BYTES = 2000  # of what a process prints, for the message if it dies
+CHUNK_BYTES = 1 << 16
+JOIN_SECONDS = 0.5
 WROTE = "the reward wrote into the channel of the scoring process; write to files it opened itself"
 CLOSED = "the reward closed descriptors of the scoring process; close only what it opened itself"
 _BOOT = (
@@ -47,22 +55,23 @@ class Job:
     target: Target
 
     def line(self, number: int) -> bytes:
-        """The job as the process reads it: ASCII, so that any text survives."""
+        """The job as the process reads it."""
         target = self.target
-        document = {
-            "number": number,
-            "part": self.part,
-            "response": self.response,
-            "answer": target.answer,
-            "experts": target.experts,
-            "prompt": target.prompt,
-        }
-        return json.dumps(document).encode("ascii") + b"\n"
+        return encoded(
+            {
+                "number": number,
+                "part": self.part,
+                "response": self.response,
+                "answer": target.answer,
+                "experts": target.experts,
+                "prompt": target.prompt,
+            }
+        )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A score; if its verdict is "error", what went wrong in one line, and the traceback."""
+    """A score; if its verdict is "error", also the reason in one line, and the traceback."""
 
     score: Score
     error: str | None = None
@@ -73,11 +82,10 @@ class ScoringProcess:
     """At most one child; `parts` are {"name" | "file", "options"} as worker.py reads them."""
 
     def __init__(self, parts: Sequence[Mapping[str, Any]], timeout_seconds: float) -> None:
-        self._parts = [dict(part) for part in parts]
+        self._setup = {"parts": [dict(part) for part in parts], "limit_seconds": timeout_seconds}
         self._timeout_seconds = timeout_seconds
-        self._child: subprocess.Popen[bytes] | None = None
-        self._frames: queue.SimpleQueue[Frame] = queue.SimpleQueue()
-        self._output = Output()
+        self._child: ChildProcess | None = None
+        self._output = PrintedOutput()
 
     @property
     def pid(self) -> int | None:
@@ -95,14 +103,14 @@ class ScoringProcess:
             return
         greeting = self._greeting()
         if greeting == ENDED:
-            code = self._ended()
+            code = self._close(ending=True)
             if code < 0:  # killed from outside
                 greeting = self._greeting()
-                code = self._ended() if greeting == ENDED else code
+                code = self._close(ending=True) if greeting == ENDED else code
         if isinstance(greeting, dict) and greeting.get("ready"):
             return
         if greeting == ENDED:
-            reason = f"{_how(code)}\n{self._output.last()}".rstrip()
+            reason = f"{_how_it_ended(code)}\n{self._output.last_lines()}".rstrip()
         elif greeting == FOREIGN:
             reason = WROTE
         else:
@@ -113,34 +121,21 @@ class ScoringProcess:
     def _greeting(self) -> Frame:
         """The first frame of a new child."""
         modules = json.dumps([entry for entry in sys.path if isinstance(entry, str)])
-        token = secrets.token_hex(16)
         try:
-            self._child = subprocess.Popen(
+            self._child = ChildProcess(
                 [sys.executable, "-c", _BOOT, modules],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                ROLE,
                 stderr=subprocess.PIPE,
-                start_new_session=True,
+                max_line_bytes=MAX_LINE_BYTES,
             )
-            self._frames = queue.SimpleQueue()
-            threading.Thread(
-                target=pump,
-                args=(self._child.stdout, token.encode("ascii"), self._frames),
-                daemon=True,
-            ).start()
             self._output.follow(self._child.stderr)
-            setup = {"token": token, "parts": self._parts, "limit_seconds": self._timeout_seconds}
-            self._send(json.dumps(setup).encode("ascii") + b"\n")
-            return self._frames.get(timeout=START_SECONDS)
+            self._child.send(self._setup)
+            return self._child.receive(START_SECONDS)
         except queue.Empty:
             return {"error": f"it was not ready after {START_SECONDS:g} s"}
-        except (OSError, RuntimeError, MemoryError) as error:
+        except RuntimeError as error:  # no thread can be started
             self.kill()
-            reason = getattr(error, "strerror", None) or str(error) or "no memory is left"
-            raise TrainingError(
-                f"the process that runs the reward could not be started: {reason}. Close other "
-                "programs, or raise the limits on memory, processes and open files (ulimit -a)"
-            ) from None
+            raise start_failure(ROLE, error) from None
         except BaseException:  # an interrupt
             self.kill()
             raise
@@ -148,15 +143,14 @@ class ScoringProcess:
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """One outcome a job, in order. A job that hangs or kills the process costs only itself.
 
-        A job in whose time the process is killed from outside runs once more in a fresh process.
+        A job during which the process is killed from outside runs once more in a fresh process.
         """
-        if self._child is not None and _has_ended(self._child):  # died between two calls
+        if self._child is not None and self._child.has_ended():  # died between two calls
             self.kill()
         try:
             return self._run(jobs)
-        except (
-            BaseException
-        ):  # an interrupt leaves results on their way: they must not be read next
+        except BaseException:
+            # An interrupt leaves results in the queue, which the next call must not read.
             self.kill()
             raise
 
@@ -166,13 +160,14 @@ class ScoringProcess:
         sent, ahead, repeated = 0, 0, -1
         while len(outcomes) < len(jobs):
             self.start()
+            assert self._child is not None
             first = len(outcomes)
             while sent < len(jobs) and (sent == first or ahead + len(lines[sent]) <= AHEAD_BYTES):
-                self._send(lines[sent])
+                self._child.send_line(lines[sent])
                 ahead += len(lines[sent])
                 sent += 1
             try:
-                frame = self._frames.get(timeout=self._timeout_seconds)
+                frame = self._child.receive(self._timeout_seconds)
             except queue.Empty:
                 outcomes.append(Outcome(TIMEOUT))
             else:
@@ -182,69 +177,32 @@ class ScoringProcess:
                     details = frame.get("details", "")
                     outcomes.append(Outcome(score, frame.get("error"), details))
                     continue
-                code = self._ended() if frame == ENDED else 0
+                code = self._close(ending=True) if frame == ENDED else 0
                 if code < 0 and repeated != first:
                     repeated = first
                 else:
-                    broke = _how(code) if frame == ENDED else WROTE
-                    outcomes.append(Outcome(ERROR, broke, self._output.last()))
+                    reason = _how_it_ended(code) if frame == ENDED else WROTE
+                    outcomes.append(Outcome(ERROR, reason, self._output.last_lines()))
+            # The process cannot be used any more. Everything behind this job is sent again.
             self.kill()
             sent, ahead = len(outcomes), 0
         return outcomes
 
-    def _ended(self) -> int:
-        """The exit code of a child that ended by itself or was killed; negative for a signal."""
-        assert self._child is not None
-        # Not reaped before its group is killed: a reaped process id could be another's.
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while time.monotonic() < deadline and not _has_ended(self._child):
-            time.sleep(0.005)
-        return self.kill()
+    def kill(self) -> None:
+        """End the child and the processes that it started, if there is one."""
+        if self._child is not None:
+            self._close()
 
-    def kill(self) -> int:
-        """End the child and what it started; returns its exit code, 0 if there is none."""
+    def _close(self, *, ending: bool = False) -> int:
+        """The exit code of the child, which is ended if it has not ended by itself."""
         child, self._child = self._child, None
-        if child is None:
-            return 0
-        if child.stdin is not None:
-            with contextlib.suppress(OSError):
-                child.stdin.close()
-        # Killed before it is waited for: a reaped process id could be another's.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if hasattr(os, "killpg"):
-                os.killpg(child.pid, signal.SIGKILL)
-        child.kill()  # a reward may have moved it to another group
-        code = child.wait()
-        _reap_group(child.pid)
+        assert child is not None
+        code = child.close(ending=ending)
         self._output.finish()
         return code
 
-    def _send(self, line: bytes) -> None:
-        assert self._child is not None and self._child.stdin is not None
-        with contextlib.suppress(OSError):  # a child that ended shows in its missing result
-            self._child.stdin.write(line)
-            self._child.stdin.flush()
 
-
-def _has_ended(child: subprocess.Popen[bytes]) -> bool:
-    if not hasattr(os, "waitid"):
-        return child.poll() is not None
-    with contextlib.suppress(ChildProcessError):
-        return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    return True
-
-
-def _reap_group(group: int) -> None:
-    """Collect what a child left to this process, as happens where it is the first of a container:
-    nobody else would, and zombies would pile up."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    with contextlib.suppress(ChildProcessError, AttributeError):  # no such system call on Windows
-        while time.monotonic() < deadline:
-            if os.waitpid(-group, os.WNOHANG)[0] == 0:  # killed, but still dying
-                time.sleep(0.005)
-
-
-def _how(code: int) -> str:
+def _how_it_ended(code: int) -> str:
     """How a child ended, for people."""
     if code == CLOSED_EXIT_CODE:
         return CLOSED
@@ -258,3 +216,55 @@ def _how(code: int) -> str:
         f"the process of the reward was killed by {name}, twice in a row; look whether memory runs "
         "short, or whether the reward crashes"
     )
+
+
+class PrintedOutput:
+    """What a reward prints: copied to the parent's stderr up to a limit.
+
+    It is read without end, so that a reward that prints without end fills neither a pipe nor a
+    disk. One object follows the standard error of one process after the other.
+    """
+
+    def __init__(self) -> None:
+        self._left_bytes = SHOWN_BYTES
+        self._tail = b""
+        self._reader: threading.Thread | None = None
+
+    def follow(self, stream: IO[bytes] | None) -> None:
+        """Read a stream until it ends."""
+        assert stream is not None
+        self._tail = b""
+        self._reader = threading.Thread(target=self._read, args=(stream,), daemon=True)
+        self._reader.start()
+
+    def finish(self) -> None:
+        """Wait for the rest of the output of a process that has ended.
+
+        A process that it left behind may hold the stream open: the wait has a limit.
+        """
+        if self._reader is not None:
+            self._reader.join(JOIN_SECONDS)
+
+    def last_lines(self) -> str:
+        """The last lines that were printed."""
+        return _printable(self._tail)
+
+    def _read(self, stream: IO[bytes]) -> None:
+        with stream:
+            while chunk := stream.read1(CHUNK_BYTES):  # type: ignore[attr-defined]
+                self._tail = (self._tail + chunk)[-TAIL_BYTES:]
+                if self._left_bytes <= 0:
+                    continue
+                shown = _printable(chunk[: self._left_bytes])
+                self._left_bytes -= len(chunk)
+                if self._left_bytes <= 0:
+                    shown += "\n(the reward prints too much: the rest is not shown)\n"
+                with contextlib.suppress(OSError, ValueError, AttributeError):  # no stderr
+                    sys.stderr.write(shown)
+                    sys.stderr.flush()
+
+
+def _printable(output: bytes) -> str:
+    """As text without control characters, which a terminal would obey."""
+    text = output.decode("utf-8", "replace").replace("\r\n", "\n")
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)

@@ -1,9 +1,9 @@
 """The scoring process: reads jobs, writes scores, one document for each, in order.
 
-The first document in is {"token", "parts": [{"name" | "file", "options"}], "limit_seconds": …}, the
-first out {"ready": true} or {"ready": false, "error": …}. `channel` keeps the protocol away from
-the reward: whatever a reward prints goes to stderr, whatever it reads is empty. The parent kills
-this process at the time limit; should the parent be gone, the end of the input or the CPU limit
+The first document in is {"parts": [{"name" | "file", "options"}], "limit_seconds": …}. The first
+document out is {"ready": true} or {"ready": false, "error": …}. `Channel` protects the protocol
+from the reward: what a reward prints goes to stderr, and its standard input is empty. The parent
+kills this process at the time limit; if the parent is gone, the end of the input or the CPU limit
 ends it.
 """
 
@@ -17,8 +17,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from gft_lite.rewards import REWARDS, Target, custom, math_answer
-from gft_lite.rewards.channel import Channel
+from gft_lite.rewards import REWARDS, Target, custom
+from gft_lite.rewards.child_process import Channel
 from gft_lite.rewards.failure import explain
 from gft_lite.types import Score
 
@@ -65,13 +65,13 @@ def _verifier(part: dict[str, Any]) -> Callable[[str, Target], Score]:
     if "file" in part:
         return custom.load(part["file"], part["options"])
     reward = REWARDS[part["name"]]
-    if reward.score is math_answer.score:
-        math_answer.warm_up()
+    if reward.warm_up is not None:
+        reward.warm_up(part["options"])
     return partial(reward.score, **part["options"])
 
 
 def _limit_memory() -> None:
-    """Computer algebra on a tower of powers asks for more memory than there is."""
+    """Limit memory: computer algebra on a tower of powers would take all of it."""
     if sys.platform != "win32":
         import resource
 
@@ -83,7 +83,7 @@ def _limit_memory() -> None:
 
 
 def _limit_cpu(limit_seconds: float) -> None:
-    """A process whose parent is gone must not compute for ever."""
+    """Limit CPU time: a process whose parent is gone must not compute without end."""
     if sys.platform != "win32":
         import resource
 

@@ -19,7 +19,7 @@ from gft_lite.methods.kl import k3
 from gft_lite.models import Policy
 from gft_lite.models.batching import TokenSequence, collate
 from gft_lite.models.logps import one_pass
-from gft_lite.training.metrics import StepObserver
+from gft_lite.training.metrics import BatchMeasurements, StepObserver
 
 
 def add_gradient(
@@ -73,7 +73,7 @@ def add_gradient(
         return method.loss(options, LossInputs(logps, ref_kl=ref_kl, progress=progress, **inputs))
 
     scaler = accelerator.scaler
-    found = one_pass(
+    result = one_pass(
         states,
         batch.flat(batch.targets),
         policy.logits,
@@ -82,13 +82,16 @@ def add_gradient(
         share if scaler is None else scaler.scale(share),
         ref_states=ref_states,
     )
-    states.backward(found.hidden_grad)
-    logps = batch.padded(found.logps)
+    # From the hidden states on, ordinary autograd through the layers of the model.
+    states.backward(result.hidden_grad)
+    logps = batch.padded(result.logps)  # (N,) → (B, T)
     observer.add(
-        batch,
-        logps=logps,
-        entropy=batch.padded(found.entropy),
-        slope=batch.padded(found.slope),
-        loss=(found.loss * share).sum(),
-        kl=k3(logps, ref_logps) if ref_logps is not None else None,
+        BatchMeasurements(
+            batch=batch,
+            logps=logps,
+            entropy=batch.padded(result.entropy),
+            slope=batch.padded(result.slope),
+            loss=(result.loss * share).sum(),
+            kl=k3(logps, ref_logps) if ref_logps is not None else None,
+        )
     )

@@ -39,7 +39,7 @@ class Rollout:
     examples: Sequence[Example]
     scorer: Scorer | None
     remember_old: bool
-    fitting: AdaptiveBatchSize
+    batch_sizes: AdaptiveBatchSize
 
     def draw(self, step: int) -> list[StepData]:
         """The data of `updates_per_rollout` steps, from a 0-based step on."""
@@ -76,14 +76,14 @@ class Rollout:
         group, chat = self.config.group, self.policy.chat
         prompts = [chat.prompt_ids(e.prompt) for e in examples for _ in range(n)]
         sampling = Sampling(group.max_new_tokens, group.temperature, group.top_p, group.top_k)
-        answers = self.fitting.generate(self.policy, prompts, sampling)
+        answers = self.batch_sizes.generate(self.policy, prompts, sampling)
         responses = [Response(a.text, "self", a.token_ids, a.finished) for a in answers]
         return [responses[i : i + n] for i in range(0, len(responses), n)]
 
     def _likeliest(self, example: Example, texts: list[str], keep: int) -> list[str]:
         with self.policy.reference():
             return select_by_likelihood(
-                self.policy, example, texts, keep, self.fitting.micro_batch_tokens
+                self.policy, example, texts, keep, self.batch_sizes.micro_batch_tokens
             )
 
     def _fits(self, text: str) -> bool:
@@ -119,5 +119,5 @@ class Rollout:
             for s, row in zip(part, rows, strict=True):
                 found.append(replace(s, old_logps=tuple(row[: len(s.response_ids)])))
 
-        found = self.fitting.in_micro_batches(sequences, nothing, remember)
+        found = self.batch_sizes.in_micro_batches(sequences, nothing, remember)
         return sorted(found, key=lambda s: s.key)

@@ -8,7 +8,6 @@ from typing import Any
 
 from gft_lite.runs import BUSY
 from gft_lite.types import ConfigError
-from gft_lite.ui.workspace import Workspace
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
@@ -16,7 +15,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from gft_lite.ui import api, start_tab, theme
-from gft_lite.ui.app_state import Shell, open_shell
+from gft_lite.ui.app_state import AppState
 from gft_lite.ui.compare import compare_tab
 from gft_lite.ui.data import data_tab
 from gft_lite.ui.errors import guarded
@@ -35,7 +34,7 @@ MASTHEAD = (
 )
 
 
-def build_app(shell: Shell) -> gr.Blocks:
+def build_app(app_state: AppState) -> gr.Blocks:
     """The page with all its tabs."""
     with gr.Blocks(
         title="gft-lite", analytics_enabled=False, delete_cache=(3600, 24 * 3600)
@@ -43,34 +42,34 @@ def build_app(shell: Shell) -> gr.Blocks:
         panel(MASTHEAD)
         with gr.Tabs() as tabs:
             with gr.Tab("Start", id="start"):
-                start = start_tab.build(shell)
+                start = start_tab.build(app_state)
             with gr.Tab("Data", id="data"):
-                data = data_tab.build(shell)
+                data = data_tab.build(app_state)
             with gr.Tab("Model & method", id="model"):
-                model = model_tab.build(shell)
+                model = model_tab.build(app_state)
             with gr.Tab("Train", id="train"):
-                train = train_tab.build(shell)
+                train = train_tab.build(app_state)
             with gr.Tab("Compare", id="compare"):
-                compare_tab.build(shell)
+                compare_tab.build(app_state)
             with gr.Tab("Export", id="export"):
-                export_tab.build(shell)
-        api.expose(shell)
-        _lead(shell, tabs, start, data, model, train)
+                export_tab.build(app_state)
+        api.expose(app_state)
+        _lead(app_state, tabs, start, data, model, train)
 
         lists = [data.chosen, model.data, model.adapter]
 
         def arrive() -> list[Any]:
             """A page that is opened while something trains opens on it; its lists are current."""
-            training = any(job.state in BUSY for job in shell.jobs.list())
+            training = any(job.state in BUSY for job in app_state.jobs.list())
             tab = gr.Tabs(selected="train") if training else gr.skip()
             return [tab, *current_lists(), *train.show(None)]
 
         def current_lists() -> list[Any]:
             """What other pages and runs have added since."""
             return [
-                gr.Dropdown(choices=data_tab.choices(shell)),
-                gr.Dropdown(choices=model_tab.ready_choices(shell)),
-                gr.Dropdown(choices=model_tab.adapter_choices(shell)),
+                gr.Dropdown(choices=data_tab.choices(app_state)),
+                gr.Dropdown(choices=model_tab.ready_choices(app_state)),
+                gr.Dropdown(choices=model_tab.adapter_choices(app_state)),
             ]
 
         page.load(
@@ -90,7 +89,7 @@ def build_app(shell: Shell) -> gr.Blocks:
 
 
 def _lead(
-    shell: Shell,
+    app_state: AppState,
     tabs: gr.Tabs,
     start: start_tab.StartTab,
     data: data_tab.DataTab,
@@ -103,7 +102,7 @@ def _lead(
 
     @guarded
     def try_it() -> list[Any]:
-        run = shell.jobs.start(start_tab.try_config())
+        run = app_state.jobs.start(start_tab.try_config())
         return [gr.Tabs(selected="train"), *train.show(run.path.name)]
 
     @guarded
@@ -113,7 +112,7 @@ def _lead(
     @guarded
     def use(name: str | None, held_out: float, reward: str) -> list[Any]:
         ready = data.make_ready(name, held_out)
-        choices = model_tab.ready_choices(shell)
+        choices = model_tab.ready_choices(app_state)
         return [gr.Tabs(selected="model"), gr.Dropdown(choices=choices, value=ready), reward]
 
     start.try_it.click(try_it, None, shown, **hidden)
@@ -125,7 +124,7 @@ def _lead(
 
 
 def serve(
-    shell: Shell,
+    app_state: AppState,
     *,
     host: str = "127.0.0.1",
     port: int | None = None,
@@ -141,7 +140,7 @@ def serve(
             in use.
     """
     check_exposure(host, share, auth, allow_hosts)
-    page = build_app(shell)
+    page = build_app(app_state)
     guard = Middleware(
         RequestGuard,
         hosts=(*LOOPBACK, *allow_hosts) if host in LOOPBACK else None,
@@ -149,8 +148,8 @@ def serve(
         password=auth is not None,
         most_bytes=REQUEST_BYTES,
     )
-    lock = clear_leftovers(shell.workspace)
-    lifespan = hourly_removal(shell.workspace.tmp_dir, lock)
+    lock = clear_leftovers(app_state.workspace)
+    lifespan = hourly_removal(app_state.workspace.tmp_dir, lock)
     try:
         page.launch(
             server_name=host,
@@ -206,9 +205,3 @@ def read_auth(text: str | None) -> tuple[str, str] | None:
     if not (user and password):
         raise ConfigError("--auth: write it as USER:PASSWORD, neither of them empty")
     return user, password
-
-
-def open_workspace(root: str | None) -> Shell:
-    """The shell of a workspace; what browsers send is kept inside it."""
-    os.environ["GRADIO_TEMP_DIR"] = str(Workspace(root).tmp_dir)
-    return open_shell(root)

@@ -1,26 +1,32 @@
-"""What every tab is handed: the workspace and its jobs."""
+"""The state that all tabs share: the workspace and its runs."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from gft_lite.ui.queue import Jobs
 from gft_lite.ui.workspace import Workspace
 
-__all__ = ["Jobs", "Shell", "Workspace", "open_shell"]
-
 
 @dataclass(frozen=True)
-class Shell:
-    """The parts that all tabs of one app share."""
+class AppState:
+    """The workspace and the queue of its runs."""
 
     workspace: Workspace
     jobs: Jobs
 
 
-def open_shell(root: str | None = None) -> Shell:
-    """The shell of a workspace; its queue goes on from where it was."""
+def open_app_state(root: str | None = None) -> AppState:
+    """Open a workspace, `~/.gft-lite` by default, and continue its queue.
+
+    Gradio keeps the files that browsers send in the workspace as well.
+
+    Raises:
+        RunError: the folder cannot be created or written.
+    """
     workspace = Workspace(root)
+    os.environ["GRADIO_TEMP_DIR"] = str(workspace.tmp_dir)
     jobs = Jobs(workspace)
     jobs.keep_going()
-    return Shell(workspace, jobs)
+    return AppState(workspace, jobs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from gft_lite.config import RunConfig, load_config
-from gft_lite.ui.app_state import Shell
+from gft_lite.ui.app_state import AppState
 from gft_lite.ui.html import card, panel, styled
 
 TRY_PRESET = "tiny-cpu"
@@ -50,7 +50,7 @@ class StartTab:
     own_data: gr.Button
 
 
-def build(shell: Shell) -> StartTab:
+def build(app_state: AppState) -> StartTab:
     """The first screen."""
     panel(HERO)
     with gr.Row(elem_classes="first-buttons"):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import gradio as gr
 
-import gft_lite.report
+from gft_lite.report.html import method_colours, stylesheet
 
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"]
 MONO = ["ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace"]
@@ -99,12 +99,17 @@ def theme() -> gr.themes.Base:
 
 def _report_style() -> str:
     """The rules of the reports without their page: variables are set below, for both modes."""
-    css = Path(gft_lite.report.__file__).with_name("report.css").read_text(encoding="utf-8")
+    css = str(stylesheet())
     css = css[css.index(".c-base") :]
+    css = re.sub(r"^:root \{[^}]*\}$|^@media \(prefers-color.*?^\}$", "", css, flags=re.M | re.S)
     return re.sub(r"^(html|body|main|header|h1) \{[^}]*\}$", "", css, flags=re.MULTILINE)
 
 
-VARIABLES = """
+VARIABLES = f"""
+:root {{ {method_colours(is_dark=False)} }}
+.dark {{ {method_colours(is_dark=True)} }}
+"""
+VARIABLES += """
 :root {
   --paper: #fbfbf9; --card: #ffffff; --ink: #1b1c1e; --soft: #5c6066; --hair: #e3e3de;
   --heat: 213 94 0; --blue: #0072b2; --sky: #56b4e9; --green: #009e73; --orange: #e69f00;

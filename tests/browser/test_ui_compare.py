@@ -21,7 +21,7 @@ from gft_lite.models.fingerprint import WEIGHTS, file_sha256
 from gft_lite.runs import RunDir
 from gft_lite.types import RunError
 from gft_lite.ui import app
-from gft_lite.ui.app_state import Shell
+from gft_lite.ui.app_state import AppState, open_app_state
 from gft_lite.ui.compare.adapter_registry import base_key, elsewhere, find_adapters
 from gft_lite.ui.compare.compare_files import (
     AS_TRAINED,
@@ -55,10 +55,10 @@ LONG = (
 
 
 @pytest.fixture(scope="module")
-def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+def app_state(tmp_path_factory: pytest.TempPathFactory) -> AppState:
     """Two trained runs, a copy of one, one of another base, one that ended without an adapter."""
-    shell = app.open_workspace(str(tmp_path_factory.mktemp("workspace")))
-    runs = shell.workspace.runs_dir
+    app_state = open_app_state(str(tmp_path_factory.mktemp("workspace")))
+    runs = app_state.workspace.runs_dir
     for name, method in (("gft-1", "gft"), ("sft-1", "sft")):
         config = load_config(preset="tiny-cpu", overrides=[*SMALL, f"method.name={method}"])
         train(config, runs / name)
@@ -68,23 +68,23 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     (runs / "gft-3" / "config.yaml").write_text(away.to_yaml())
     early = RunDir.create(runs / "gft-4", load_config(preset="tiny-cpu").to_yaml())
     early.set_status("failed", message="no memory")
-    return shell
+    return app_state
 
 
 @pytest.fixture(scope="module")
-def process(shell: Shell) -> Iterator[ModelProcess]:
-    process = ModelProcess(shell.workspace.root, "model-process.log")
+def process(app_state: AppState) -> Iterator[ModelProcess]:
+    process = ModelProcess(app_state.workspace.root, "model-process.log")
     yield process
     process.close()
 
 
 @pytest.fixture(scope="module")
-def desk(shell: Shell, process: ModelProcess) -> CompareController:
-    return CompareController(shell, process)
+def controller(app_state: AppState, process: ModelProcess) -> CompareController:
+    return CompareController(app_state, process)
 
 
-def adapter(shell: Shell, name: str) -> str:
-    return str(shell.workspace.runs_dir / name)
+def adapter(app_state: AppState, name: str) -> str:
+    return str(app_state.workspace.runs_dir / name)
 
 
 def last(process: ModelProcess, do: str, **request: Any) -> Event:
@@ -108,14 +108,14 @@ def settings(**changes: Any) -> FileSettings:
 
 
 def test_answers_grow_and_every_column_proves_what_it_is(
-    shell: Shell, process: ModelProcess
+    app_state: AppState, process: ModelProcess
 ) -> None:
     names = ("gft-1", "sft-1")
     events = list(
         process.ask(
             "chat",
             model=TINY,
-            adapters=[adapter(shell, name) for name in names],
+            adapters=[adapter(app_state, name) for name in names],
             prompt=PROMPT,
             answer="7",
             reward="math",
@@ -126,7 +126,7 @@ def test_answers_grow_and_every_column_proves_what_it_is(
     assert said[0] == "starting" and said[-2:] == ["scores", "done"]
     columns = events[1]["columns"]
     assert [c["name"] for c in columns] == ["base", *names]
-    weights = shell.workspace.runs_dir / "gft-1" / "adapter" / WEIGHTS
+    weights = app_state.workspace.runs_dir / "gft-1" / "adapter" / WEIGHTS
     assert columns[1]["adapter_sha256"] == file_sha256(weights)
     assert columns[1]["max_logit_difference"] > 0 == columns[0]["max_logit_difference"]
     ended = {e["column"] for e in events if e["say"] == "text" and e["ended"]}
@@ -135,11 +135,11 @@ def test_answers_grow_and_every_column_proves_what_it_is(
 
 
 def test_growing_in_strides_gives_the_answer_of_one_go(
-    shell: Shell, process: ModelProcess, tmp_path: Path
+    app_state: AppState, process: ModelProcess, tmp_path: Path
 ) -> None:
     asked: dict[str, Any] = {
         "model": TINY,
-        "adapters": [adapter(shell, "sft-1")],
+        "adapters": [adapter(app_state, "sft-1")],
         "max_new_tokens": 40,
     }
     prompts = (PROMPT, "Write one sentence about rain.", LONG)
@@ -160,10 +160,10 @@ def test_growing_in_strides_gives_the_answer_of_one_go(
     assert most > 1, "no answer was long enough to grow"
 
 
-def test_what_is_wrong_comes_back_as_a_sentence(shell: Shell, process: ModelProcess) -> None:
-    refused = last(process, "chat", model=TINY, adapters=[adapter(shell, "gft-4")], prompt="x")
+def test_what_is_wrong_comes_back_as_a_sentence(app_state: AppState, process: ModelProcess) -> None:
+    refused = last(process, "chat", model=TINY, adapters=[adapter(app_state, "gft-4")], prompt="x")
     assert refused["say"] == "refused" and "without an adapter" in refused["message"]
-    assert str(shell.workspace.root) not in refused["message"]
+    assert str(app_state.workspace.root) not in refused["message"]
     assert last(process, "fly")["say"] == "refused"
     broke = last(process, "chat", model=TINY, adapters=[], prompt="x", colour="red")
     assert "log" in broke["message"] and "colour" not in broke["message"]
@@ -190,7 +190,9 @@ def test_a_line_that_is_no_request_is_refused_and_the_next_one_served() -> None:
     assert lines[-1]["id"] == 9
 
 
-def test_a_stop_ends_the_question_and_keeps_the_model(shell: Shell, process: ModelProcess) -> None:
+def test_a_stop_ends_the_question_and_keeps_the_model(
+    app_state: AppState, process: ModelProcess
+) -> None:
     before = process.pid
     events = process.ask(
         "score", model=TINY, adapters=[], data=HELD_OUT, reward="math", k=16, limit=100
@@ -204,7 +206,7 @@ def test_a_stop_ends_the_question_and_keeps_the_model(shell: Shell, process: Mod
     assert last(process, "chat", model=TINY, adapters=[], prompt="x")["say"] == "done"
 
 
-def test_nobody_listening_ends_the_question(shell: Shell, process: ModelProcess) -> None:
+def test_nobody_listening_ends_the_question(app_state: AppState, process: ModelProcess) -> None:
     events = process.ask(
         "score", model=TINY, adapters=[], data=HELD_OUT, reward="math", k=16, limit=100
     )
@@ -242,8 +244,8 @@ def test_a_process_nobody_asks_gives_its_memory_back(tmp_path: Path) -> None:
 # --- what is offered ---
 
 
-def test_runs_that_cannot_be_compared_are_named_with_the_reason(shell: Shell) -> None:
-    found = find_adapters(shell)
+def test_runs_that_cannot_be_compared_are_named_with_the_reason(app_state: AppState) -> None:
+    found = find_adapters(app_state)
     tiny = [a for a in found.on("tiny") if a.config]
     assert {a.name for a in tiny} == {"gft-1", "gft-2", "sft-1"}
     said = elsewhere(found, "tiny")
@@ -253,25 +255,25 @@ def test_runs_that_cannot_be_compared_are_named_with_the_reason(shell: Shell) ->
 
 
 @pytest.mark.parametrize("key", ["runs/../../etc", "/etc", "runs/gft-4", "", "exports/mix-9"])
-def test_an_adapter_that_is_not_offered_cannot_be_named(shell: Shell, key: str) -> None:
+def test_an_adapter_that_is_not_offered_cannot_be_named(app_state: AppState, key: str) -> None:
     with pytest.raises(RunError, match="choose one from the list"):
-        find_adapters(shell).find(key)
+        find_adapters(app_state).find(key)
 
 
-def test_known_files_and_the_reward_of_the_run(shell: Shell) -> None:
-    found = find_adapters(shell)
-    assert {HELD_OUT, OLD_SKILL} <= set(known_files(shell, found))
+def test_known_files_and_the_reward_of_the_run(app_state: AppState) -> None:
+    found = find_adapters(app_state)
+    assert {HELD_OUT, OLD_SKILL} <= set(known_files(app_state, found))
     assert reward_of(AS_TRAINED, found.on("tiny")) == "math"
     assert reward_of("exact", ()) == "exact"
 
 
-def test_only_exports_are_handed_out(shell: Shell, tmp_path: Path) -> None:
-    secret = shell.workspace.runs_dir / "gft-1" / "config.yaml"
-    link = shell.workspace.exports_dir / "link.yaml"
+def test_only_exports_are_handed_out(app_state: AppState, tmp_path: Path) -> None:
+    secret = app_state.workspace.runs_dir / "gft-1" / "config.yaml"
+    link = app_state.workspace.exports_dir / "link.yaml"
     link.symlink_to(secret)
     for file in (secret, link, tmp_path / "none"):
         with pytest.raises(RunError, match="not among the exports"):
-            handed_out(shell.workspace, file)
+            handed_out(app_state.workspace, file)
     link.unlink()
 
 
@@ -279,41 +281,43 @@ def test_only_exports_are_handed_out(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_wrong_choices_are_sentences_before_anything_starts(
-    shell: Shell, desk: CompareController
+    app_state: AppState, controller: CompareController
 ) -> None:
     def said(pages: Iterator[Any]) -> str:
         return list(pages)[-1][0]
 
     how = ("", AS_TRAINED, 16, False)
-    assert "type a prompt" in said(desk.answer("tiny", [], "  ", *how))
+    assert "type a prompt" in said(controller.answer("tiny", [], "  ", *how))
     five = [f"runs/{name}" for name in "abcde"]
-    assert "compare up to 4" in said(desk.answer("tiny", five, "x", *how))
-    assert "someone/model" in said(desk.answer("tiny", ["runs/gft-3"], "x", *how))
-    assert "from the list" in said(desk.answer("/etc", [], "x", *how))
-    assert "a number above 0" in said(desk.score("tiny", [], settings(prompts=None)))
-    assert "or drop one" in said(desk.score("tiny", [], settings(known="/etc/passwd")))
+    assert "compare up to 4" in said(controller.answer("tiny", five, "x", *how))
+    assert "someone/model" in said(controller.answer("tiny", ["runs/gft-3"], "x", *how))
+    assert "from the list" in said(controller.answer("/etc", [], "x", *how))
+    assert "a number above 0" in said(controller.score("tiny", [], settings(prompts=None)))
+    assert "or drop one" in said(controller.score("tiny", [], settings(known="/etc/passwd")))
     one = "runs/gft-1"
-    assert "two different" in said(desk.try_mix("tiny", one, one, 50, settings()))
+    assert "two different" in said(controller.try_mix("tiny", one, one, 50, settings()))
 
 
-def test_a_bad_file_is_a_sentence_without_folders(shell: Shell, desk: CompareController) -> None:
-    file = shell.workspace.tmp_dir / "bad.jsonl"
+def test_a_bad_file_is_a_sentence_without_folders(
+    app_state: AppState, controller: CompareController
+) -> None:
+    file = app_state.workspace.tmp_dir / "bad.jsonl"
     file.write_bytes(b"\x00\x01 no rows here " + EVIL.encode())
-    html, page = list(desk.score("tiny", [], settings(uploaded=str(file))))[-1]
+    html, page = list(controller.score("tiny", [], settings(uploaded=str(file))))[-1]
     assert "failure" in html and "bad.jsonl" in html and page is None
-    assert str(shell.workspace.root) not in html and "<script" not in html
-    assert not list(shell.workspace.exports_dir.glob("comparison-*"))
+    assert str(app_state.workspace.root) not in html and "<script" not in html
+    assert not list(app_state.workspace.exports_dir.glob("comparison-*"))
 
 
 def test_a_file_is_scored_with_intervals_and_retention(
-    shell: Shell, desk: CompareController
+    app_state: AppState, controller: CompareController
 ) -> None:
-    file = shell.workspace.tmp_dir / "evil.jsonl"
+    file = app_state.workspace.tmp_dir / "evil.jsonl"
     rows = [{"question": f"{EVIL} {n} + 1?", "answer": str(n + 1)} for n in range(3)]
     rows.append({"question": "no answer", "answer": ""})
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     keys = ["runs/gft-1", "runs/gft-2"]
-    pages = list(desk.score("tiny", keys, settings(uploaded=str(file))))
+    pages = list(controller.score("tiny", keys, settings(uploaded=str(file))))
     html, page = pages[-1]
     assert "part 1 of 9" in "".join(shown for shown, _ in pages)
     for word in ("Figures over 3 prompts", "mean@2", "pass@2", "Old skill", "Moved from base"):
@@ -322,20 +326,20 @@ def test_a_file_is_scored_with_intervals_and_retention(
     assert "1 rows were left out" in html
     assert "<script" not in html and "<img" not in html and "&lt;script" in html
     assert page and "gft-2" in Path(page).read_text()
-    assert Path(page).parent.parent == shell.workspace.tmp_dir
+    assert Path(page).parent.parent == app_state.workspace.tmp_dir
 
 
 def test_a_mix_is_scored_without_a_trace_and_saved_on_request(
-    shell: Shell, desk: CompareController
+    app_state: AppState, controller: CompareController
 ) -> None:
-    before = {path.name for path in shell.workspace.tmp_dir.iterdir()}
+    before = {path.name for path in app_state.workspace.tmp_dir.iterdir()}
     two = ("runs/gft-1", "runs/sft-1")
-    html, _ = list(desk.try_mix("tiny", *two, 25, settings(k=0, retention="")))[-1]
+    html, _ = list(controller.try_mix("tiny", *two, 25, settings(k=0, retention="")))[-1]
     assert "mix 75 to 25" in html and "same adapter" not in html
-    made = {path.name for path in shell.workspace.tmp_dir.iterdir()} - before
+    made = {path.name for path in app_state.workspace.tmp_dir.iterdir()} - before
     assert not [name for name in made if name.startswith("trial")]
-    assert "Saved as mix-1" in list(desk.save_mix("tiny", *two, 25))[-1][0]
-    mix = find_adapters(shell).find("exports/mix-1")
+    assert "Saved as mix-1" in list(controller.save_mix("tiny", *two, 25))[-1][0]
+    mix = find_adapters(app_state).find("exports/mix-1")
     assert mix.about == "75 % gft-1 + 25 % sft-1" and base_key(mix.model) == "tiny"
 
 
@@ -372,10 +376,10 @@ def test_the_app_imports_no_torch() -> None:
 
 
 @pytest.fixture(scope="module")
-def open_page(shell: Shell) -> Iterator[Callable[[int], Page]]:
+def open_page(app_state: AppState) -> Iterator[Callable[[int], Page]]:
     """A page of a served app, as wide as asked, on the Compare tab."""
     with chromium() as browser:
-        served = app.serve(shell, block=False)
+        served = app.serve(app_state, block=False)
 
         def open_(width: int) -> Page:
             page = window(browser).new_page()

@@ -17,7 +17,7 @@ from gft_lite import train
 from gft_lite.config import load_config
 from gft_lite.types import RunError
 from gft_lite.ui import app
-from gft_lite.ui.app_state import Shell
+from gft_lite.ui.app_state import AppState, open_app_state
 from gft_lite.ui.compare.adapter_registry import find_adapters
 from gft_lite.ui.compare.model_client import ModelProcess
 from gft_lite.ui.export.export_snippet import continue_with_trl
@@ -36,17 +36,17 @@ RUN = "runs/gft-1"
 
 
 @pytest.fixture(scope="module")
-def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    shell = app.open_workspace(str(tmp_path_factory.mktemp("workspace")))
+def app_state(tmp_path_factory: pytest.TempPathFactory) -> AppState:
+    app_state = open_app_state(str(tmp_path_factory.mktemp("workspace")))
     config = load_config(preset="tiny-cpu", overrides=SMALL)
-    train(config, shell.workspace.runs_dir / "gft-1")
-    return shell
+    train(config, app_state.workspace.runs_dir / "gft-1")
+    return app_state
 
 
 @pytest.fixture(scope="module")
-def exports(shell: Shell) -> Iterator[Exports]:
-    process = ModelProcess(shell.workspace.root, "export-process.log")
-    yield Exports(shell, process)
+def exports(app_state: AppState) -> Iterator[Exports]:
+    process = ModelProcess(app_state.workspace.root, "export-process.log")
+    yield Exports(app_state, process)
     process.close()
 
 
@@ -56,7 +56,7 @@ def merged(exports: Exports) -> list[Written]:
 
 
 def test_a_merged_model_is_checked_packed_and_described(
-    shell: Shell, merged: list[Written]
+    app_state: AppState, merged: list[Written]
 ) -> None:
     assert "checking that it answers" in merged[0].html and merged[0].file is None
     end = merged[-1]
@@ -65,23 +65,25 @@ def test_a_merged_model_is_checked_packed_and_described(
     names = zipfile.ZipFile(end.file).namelist()
     assert {"gft-1-merged/model.safetensors", "gft-1-merged/README.md"} <= set(names)
     assert end.card and end.card.startswith("---") and "same greedy answers" in end.card
-    assert [path.name for path in shell.workspace.exports_dir.iterdir()] == ["gft-1-merged-1"]
+    assert [path.name for path in app_state.workspace.exports_dir.iterdir()] == ["gft-1-merged-1"]
 
 
 def test_a_stopped_export_keeps_nothing(
-    shell: Shell, exports: Exports, merged: list[Written]
+    app_state: AppState, exports: Exports, merged: list[Written]
 ) -> None:
     pages = exports.write(RUN, "adapter", "float32")
     next(pages)
     threading.Timer(0.5, exports.process.stop).start()
     assert "Stopped; nothing was kept" in list(pages)[-1].html
-    assert not list(shell.workspace.exports_dir.glob("gft-1-adapter*"))
+    assert not list(app_state.workspace.exports_dir.glob("gft-1-adapter*"))
 
 
-def test_the_card_can_be_read_before_anything_is_written(exports: Exports, shell: Shell) -> None:
+def test_the_card_can_be_read_before_anything_is_written(
+    exports: Exports, app_state: AppState
+) -> None:
     card = exports.card(RUN)
     assert "# Adapter of tiny" in card and "stage 1: gft" in card
-    assert str(shell.workspace.root) not in card
+    assert str(app_state.workspace.root) not in card
 
 
 def test_the_report_of_a_run_is_a_page(exports: Exports) -> None:
@@ -113,8 +115,8 @@ def test_kinds_and_formats_that_are_not_offered_are_refused(
     assert [kind for _, kind in offered()] == ["adapter", "merged", "gguf", "gguf-adapter"]
 
 
-def test_the_program_that_goes_on_names_the_runs_own_data_and_reward(shell: Shell) -> None:
-    adapter = find_adapters(shell).find(RUN)
+def test_the_program_that_goes_on_names_the_runs_own_data_and_reward(app_state: AppState) -> None:
+    adapter = find_adapters(app_state).find(RUN)
     program = continue_with_trl(adapter, "gft-1-adapter")
     names: dict[str, Any] = {}
     head = program[program.index("FOLDER =") : program.index("examples =")]
@@ -124,29 +126,29 @@ def test_the_program_that_goes_on_names_the_runs_own_data_and_reward(shell: Shel
     compile(program, "program", "exec")
 
 
-def test_what_is_known_of_an_adapter_is_shown_escaped(shell: Shell) -> None:
-    html = about(find_adapters(shell).find(RUN))
+def test_what_is_known_of_an_adapter_is_shown_escaped(app_state: AppState) -> None:
+    html = about(find_adapters(app_state).find(RUN))
     assert "Held out, greedy" in html and "of 4 prompts" in html
     evil = "<script>window.hacked=1</script>"
-    folder = shell.workspace.exports_dir / "mix-1"
+    folder = app_state.workspace.exports_dir / "mix-1"
     folder.mkdir()
     parts = [{"adapter": evil, "weight": 1.0}]
     record = {"base": {"name": evil}, "stages": [{"method": evil, "parts": parts}]}
     (folder / "gft_lite.json").write_text(json.dumps(record))
-    html = about(find_adapters(shell).find("exports/mix-1"))
+    html = about(find_adapters(app_state).find("exports/mix-1"))
     shutil.rmtree(folder)
     assert html.count("&lt;script") == 3 and "<script" not in html
 
 
 def test_a_download_in_a_browser(
-    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    app_state: AppState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The workspace lies outside the folders that Gradio hands out by itself, as at home."""
     elsewhere = tmp_path / "temporary"
     elsewhere.mkdir()
     with chromium() as browser:
         monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
-        served = app.serve(shell, block=False)
+        served = app.serve(app_state, block=False)
         page = window(browser).new_page()
         page.goto(served.local_url)
         page.get_by_role("tab", name="Export").click()

@@ -87,10 +87,10 @@ def test_killed_at_random_moments(server: ForkServer, tmp_path: Path, name: str)
 
 
 def test_the_suite_covers_every_method_and_a_hundred_kills() -> None:
-    from gft_lite.config import METHOD_CONFIGS
+    from gft_lite.config import REGISTRY
 
     trained = " ".join(text for settings in SETTINGS.values() for text in settings)
-    assert all(name in trained for name in METHOD_CONFIGS)
+    assert all(name in trained for name in REGISTRY)
     assert KILLS_EACH * len(SETTINGS) >= 100
 
 

@@ -19,10 +19,10 @@ from web_app import App
 
 from gft_lite import cli
 from gft_lite.config import load_config
-from gft_lite.runs import BUSY, RunDir
+from gft_lite.runs import BUSY, RunDir, damage_report, damaged_groups
 from gft_lite.training import worker
 from gft_lite.types import InputError
-from gft_lite.ui.app_state import open_shell
+from gft_lite.ui.app_state import open_app_state
 from gft_lite.ui.compare.adapter_registry import find_adapters
 from gft_lite.ui.queue import Job, Jobs
 from gft_lite.ui.train import group_inspector, run_view
@@ -261,12 +261,16 @@ def called(*arguments: str) -> Result:
     return result
 
 
-def shown(job: Job, shell: Any) -> list[str]:
+def shown(job: Job, app_state: Any) -> list[str]:
     """Everything the page draws of a run."""
     follower = Follower()
     seen = follower.see(job)
     stored = job.run.group_steps()
-    looks = [run_view.listed(job), run_view.run_head(seen, shell.jobs), run_view.run_curves(seen)]
+    looks = [
+        run_view.listed(job),
+        run_view.run_head(seen, app_state.jobs),
+        run_view.run_curves(seen),
+    ]
     looks.append(run_view.run_warnings(follower.followed(job).warnings(job)))
     looks += [group_inspector.group_view(job.run, step, 1)[1] for step in (1, 2)]
     looks.append(group_inspector.moved(job.run, stored, seen.record.config, True)[3])
@@ -286,27 +290,27 @@ def test_a_damaged_run_is_marked_and_harms_no_other(
     name: str, wholes: Callable[[bool], Path], tmp_path: Path
 ) -> None:
     kind = KINDS[name]
-    shell = open_shell(str(tmp_path / "ws"))
-    runs = shell.workspace.runs_dir
+    app_state = open_app_state(str(tmp_path / "ws"))
+    runs = app_state.workspace.runs_dir
     run = damaged(kind, wholes, runs / "gft-1")
     shutil.copytree(wholes(False), runs / "gft-2")
 
     assert run.current()["state"] == kind.state
-    found = run.damage() + run.damaged_groups()
+    found = damage_report(run) + damaged_groups(run)
     assert bool(found) == bool(kind.file), found
     assert not kind.file or str(run.path / kind.file) in " ".join(found)
     assert all("\n" not in sentence and "Error" not in sentence for sentence in found)
     if kind.state == "damaged":
         assert run.current()["message"] in found and "; " in found[0]
 
-    jobs = Jobs(shell.workspace)
+    jobs = Jobs(app_state.workspace)
     jobs.advance()
     states = {job.name: job.state for job in jobs.list()}
     assert states == {"gft-1": kind.state, "gft-2": "finished"}
-    page = " ".join(shown(jobs.job("gft-1"), shell))
+    page = " ".join(shown(jobs.job("gft-1"), app_state))
     if kind.state == "damaged":
         assert "damaged" in page and Path(kind.file).name in page
-    offered = [adapter.name for adapter in find_adapters(shell).adapters]
+    offered = [adapter.name for adapter in find_adapters(app_state).adapters]
     assert "gft-2" in offered
 
     listed = json.loads(called("runs", "list", "--root", str(runs), "--json").stdout)
@@ -355,7 +359,7 @@ def test_a_damaged_run_is_resumed_to_the_same_adapter(
     if run.current()["state"] == "finished":
         run.set_status("running", step=2, steps=run.config().train.steps)
     worker.resume(run.path)
-    assert run.current()["state"] == "finished" and not run.damage()
+    assert run.current()["state"] == "finished" and not damage_report(run)
     assert (run.path / weights).read_bytes() == whole
 
 

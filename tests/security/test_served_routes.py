@@ -85,7 +85,7 @@ def test_no_route_answers_without_a_login_but_the_login_page_and_its_files(close
     assert set(answered) <= set(PUBLIC), answered
     page = closed.ask("/").text  # Gradio puts the names of endpoints there, which are no secret
     assert '"auth_required":true' in page and '"components":[]' in page
-    assert TITLE not in page and str(closed.shell.workspace.root) not in page
+    assert TITLE not in page and str(closed.app_state.workspace.root) not in page
 
 
 def test_with_a_login_the_same_routes_answer(closed: Served) -> None:
@@ -165,7 +165,7 @@ def test_every_method_and_upload_is_refused_under_another_name(local: Served) ->
     for path in ("/gradio_api/queue/join", "/gradio_api/upload", "/gradio_api/call/start_run"):
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
             assert local.ask(path, method, "{}", Host="evil.example").status == 421
-    assert not list(local.shell.workspace.tmp_dir.iterdir())
+    assert not list(local.app_state.workspace.tmp_dir.iterdir())
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"])
@@ -247,7 +247,7 @@ def test_no_request_of_another_site_changes_anything(local: Served) -> None:
             answer = local.ask(path, "POST", body, Content_Type=form, **headers)
             assert answer.status == 403, (path, headers)
             assert local.ask(path, "DELETE", **headers).status == 403
-    assert not list(local.shell.workspace.tmp_dir.iterdir())
+    assert not list(local.app_state.workspace.tmp_dir.iterdir())
     own = local.ask(
         "/gradio_api/upload", "POST", body, Content_Type=form, Origin=local.url.rstrip("/")
     )

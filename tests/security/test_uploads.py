@@ -66,15 +66,15 @@ def outside(root: Path) -> list[Path]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_name_leads_out_of_the_workspace(served: Served, name: str) -> None:
-    root = served.shell.workspace.root
+    root = served.app_state.workspace.root
     answer = upload(served, name)
     assert answer.status in (200, 400), answer.text
     if answer.status == 200:
         (sent,) = json.loads(answer.text)
-        assert served.shell.workspace.tmp_dir in Path(sent).resolve().parents
-        data = datasets.add_file(served.shell.workspace, sent, name)
+        assert served.app_state.workspace.tmp_dir in Path(sent).resolve().parents
+        data = datasets.add_file(served.app_state.workspace, sent, name)
         assert data.source == "data.jsonl" and "/" not in data.title
-        kept = served.shell.workspace.upload(data.name) / data.source
+        kept = served.app_state.workspace.upload(data.name) / data.source
         assert kept.read_text() == ROW and kept.resolve().is_relative_to(root)
     assert not outside(root)
 
@@ -82,11 +82,11 @@ def test_no_name_leads_out_of_the_workspace(served: Served, name: str) -> None:
 def test_a_path_that_was_not_uploaded_is_no_upload(served: Served, tmp_path: Path) -> None:
     secret = tmp_path / "secret.jsonl"
     secret.write_text(ROW)
-    link = served.shell.workspace.tmp_dir / "link.jsonl"
+    link = served.app_state.workspace.tmp_dir / "link.jsonl"
     link.symlink_to(secret)
     for path in (secret, link, "../../etc/passwd", "/etc/passwd"):
         with pytest.raises(DataError, match="not sent by this page"):
-            datasets.add_file(served.shell.workspace, str(path), "a.jsonl")
+            datasets.add_file(served.app_state.workspace, str(path), "a.jsonl")
     link.unlink()
 
 
@@ -107,7 +107,7 @@ def test_a_file_that_is_too_large_without_a_length_is_not_kept(
 ) -> None:
     """A chunked body has no length beforehand; the limit is Gradio's, made small here."""
     monkeypatch.setattr(served.page, "max_file_size", 1000)
-    before = set(served.shell.workspace.tmp_dir.rglob("*"))
+    before = set(served.app_state.workspace.tmp_dir.rglob("*"))
     part = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jsonl"\r\n\r\n'
     connection = socket.create_connection(("127.0.0.1", served.port), timeout=20)
     head = (
@@ -119,12 +119,12 @@ def test_a_file_that_is_too_large_without_a_length_is_not_kept(
         connection.sendall(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
     assert b"413" in connection.recv(100)
     connection.close()
-    wait(lambda: set(served.shell.workspace.tmp_dir.rglob("*")) == before)
+    wait(lambda: set(served.app_state.workspace.tmp_dir.rglob("*")) == before)
 
 
 def aborted(served: Served) -> Path:
     """What an upload leaves whose connection breaks in the middle."""
-    tmp_dir = served.shell.workspace.tmp_dir
+    tmp_dir = served.app_state.workspace.tmp_dir
     before = set(tmp_dir.iterdir())
     connection = socket.create_connection(("127.0.0.1", served.port), timeout=20)
     connection.sendall(
@@ -142,13 +142,13 @@ def aborted(served: Served) -> Path:
 def test_an_aborted_upload_goes_after_an_hour_and_one_that_grows_stays(served: Served) -> None:
     left, other = aborted(served), aborted(served)
     os.utime(left, (time.time() - HOUR_SECONDS - 1,) * 2)
-    remove_aborted(served.shell.workspace.tmp_dir)
+    remove_aborted(served.app_state.workspace.tmp_dir)
     assert not left.exists() and other.exists()
 
 
 def test_an_app_that_starts_alone_removes_what_is_left(tmp_path: Path) -> None:
     first = Served(tmp_path / "ws")
-    tmp_dir = first.shell.workspace.tmp_dir
+    tmp_dir = first.app_state.workspace.tmp_dir
     left = aborted(first)
     complete = Path(json.loads(upload(first, "a.jsonl").text)[0])
     second = Served(tmp_path / "ws")  # beside the first: what that one reads is not removed

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gft_lite.config import (
-    METHOD_CONFIGS,
+    REGISTRY,
     DataConfig,
     GftMethod,
     RunConfig,
@@ -181,7 +181,7 @@ def test_an_address_is_a_path_in_the_workspace_and_is_not_opened(
 
 
 def every_setting() -> set[str]:
-    configs = [RunConfig(method=method()) for method in METHOD_CONFIGS.values()]
+    configs = [RunConfig(method=entry.config()) for entry in REGISTRY.values()]
     return {setting.key for config in configs for setting in settings_of(config)}
 
 
@@ -189,8 +189,8 @@ def test_every_setting_of_the_schema_has_a_rule() -> None:
     """Only what runs a model's code is closed; a new closed setting belongs into this test."""
     closed = {
         setting.key
-        for method in METHOD_CONFIGS.values()
-        for setting in settings_of(RunConfig(method=method()))
+        for entry in REGISTRY.values()
+        for setting in settings_of(RunConfig(method=entry.config()))
         if rule_of(setting).__name__ == "_command_line_only"
     }
     assert closed == {"model.trust_remote_code"}

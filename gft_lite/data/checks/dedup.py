@@ -1,4 +1,4 @@
-"""Prompts that come again: in the same words, spelled alike, with another answer, or nearly."""
+"""Repeated prompts: equal, equal but for spelling, with another answer, or nearly equal."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gft_lite.data.load import group_key
 from gft_lite.types import Example
 
 
-def spelled(example: Example) -> str:
-    """The prompt without regard to case and spaces."""
+def normalized_prompt(example: Example) -> str:
+    """The prompt without differences of case and white space."""
     return " ".join("\n".join(m.content for m in example.prompt).casefold().split())
 
 
 class HeldOut:
-    """The prompts of a held-out file, to find leaks from it."""
+    """The prompts of a held-out file, to find leaks."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -24,39 +24,40 @@ class HeldOut:
         self.sketches = Sketches()
 
     def add(self, example: Example) -> None:
-        """Take a held-out example in."""
-        text = spelled(example)
+        """Add a held-out example."""
+        text = normalized_prompt(example)
         self.rows.setdefault(hash(text), example.row)
         self.sketches.add(example.row, text)
 
 
-class Repeats:
-    """Finds prompts that came before; keeps hashes and signatures, never texts.
+class RepeatedPrompts:
+    """Finds prompts of earlier rows. Keeps hashes and signatures, no texts.
 
-    `repeated` counts rows whose prompt an earlier row has; `groups` distinct pairs of prompt and
-    answer, which is how many examples the file makes.
+    Attributes:
+        repeated: rows whose prompt an earlier row has.
+        groups: distinct pairs of prompt and answer, which is the number of examples of the file.
     """
 
     def __init__(self, findings: Findings, held_out: HeldOut | None) -> None:
         self.repeated = self.groups = 0
         self._findings, self._held_out = findings, held_out
-        self._places: dict[int, int] = {}
+        self._positions: dict[int, int] = {}
         self._rows, self._prompts = array("q"), array("q")
         self._groups, self._wholes = array("q"), array("q")
-        self._further: set[int] = set()
+        self._other_groups: set[int] = set()
         self._leaked: set[int] = set()
         self._sketches = Sketches()
 
-    def see(self, example: Example) -> None:
-        """Compare one example with those before it."""
-        text = spelled(example)
+    def add(self, example: Example) -> None:
+        """Compare an example with the earlier ones."""
+        text = normalized_prompt(example)
         name, prompt, group = hash(text), hash(example.prompt), group_key(example)
         whole = hash((group, example.experts, example.teachers))
         if self._held_out and (row := self._held_out.rows.get(name)) is not None:
             self._findings.add("leak", example.row, f"row {row} of {self._held_out.path}")
             self._leaked.add(example.row)
-        place = self._places.setdefault(name, len(self._rows))
-        if place == len(self._rows):
+        position = self._positions.setdefault(name, len(self._rows))
+        if position == len(self._rows):
             self._rows.append(example.row)
             self._prompts.append(prompt)
             self._groups.append(group)
@@ -64,20 +65,20 @@ class Repeats:
             self._sketches.add(example.row, text)
             self.groups += 1
             return
-        like = f"as row {self._rows[place]}"
-        self.repeated += self._prompts[place] == prompt or group in self._further
-        if self._wholes[place] == whole:
-            self._findings.add("duplicate", example.row, like)
-        elif self._prompts[place] != prompt:
-            self._findings.add("spelled alike", example.row, like)
-        elif self._groups[place] != group:
-            self._findings.add("conflict", example.row, like)
-        if self._groups[place] != group and group not in self._further:
-            self._further.add(group)
+        detail = f"as row {self._rows[position]}"
+        self.repeated += self._prompts[position] == prompt or group in self._other_groups
+        if self._wholes[position] == whole:
+            self._findings.add("duplicate", example.row, detail)
+        elif self._prompts[position] != prompt:
+            self._findings.add("spelled alike", example.row, detail)
+        elif self._groups[position] != group:
+            self._findings.add("conflict", example.row, detail)
+        if self._groups[position] != group and group not in self._other_groups:
+            self._other_groups.add(group)
             self.groups += 1
 
     def finish(self) -> None:
-        """Compare what is nearly the same; once, at the end."""
+        """Report nearly equal prompts; call once, after the last example."""
         for pair in self._sketches.near():
             detail = f"{pair.similarity:.0%} like row {pair.earlier}"
             self._findings.add("near", pair.row, detail)

@@ -1,11 +1,13 @@
-"""Texts that are nearly the same, in bounded memory: MinHash over 8-byte windows.
+"""Nearly equal texts in bounded memory: MinHash over windows of 8 bytes.
 
-A text is a set of its windows of 8 bytes (every fourth, chosen by their own hash, so that equal
-windows are kept or left in every text alike). 32 minima of that set estimate the share of windows
-two texts have in common (Broder 1997) to about ± 0.1: 128 bytes a text, whatever its length.
-Texts are compared that agree in four minima of one of eight bands, each with the first of its
-band's bucket: linear in the number of texts. Texts with fewer than 8 kept windows (below about 40
-bytes) are not compared.
+A text is the set of its 8-byte windows. A quarter of the windows is kept; the selection depends on
+the hash of a window alone, so that equal windows are kept or dropped in every text. 32 minima of
+that set estimate the share of windows that two texts have in common (Broder 1997) to about ± 0.1.
+A text takes 128 bytes, whatever its length.
+
+The minima are divided into eight bands of four. Two texts are compared if they agree in a whole
+band, and a text is compared with the first text of its bucket only, so that the time is linear in
+the number of texts. Texts with fewer than 8 kept windows (below about 40 bytes) are not compared.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ HASHES = 32
 BANDS = 8
 WINDOW_BYTES = 8
 KEEP_ONE_IN = 4
-LEAST_WINDOWS = 8
-NEAR = 0.8
+MIN_WINDOWS = 8
+MIN_SIMILARITY = 0.8
 BATCH_TEXTS = 1000
 MIX = 0x9E3779B97F4A7C15
 SEED = 20240
@@ -28,7 +30,7 @@ SEED = 20240
 
 @dataclass(frozen=True)
 class Pair:
-    """A text and the earlier one that it resembles; rows as they were added."""
+    """A text and an earlier one that it resembles, by their rows."""
 
     row: int
     earlier: int
@@ -36,7 +38,7 @@ class Pair:
 
 
 class Sketches:
-    """Signatures of many texts; `add` all, then ask `near`."""
+    """Signatures of many texts: call `add` for each, then `near`."""
 
     def __init__(self) -> None:
         self._rows = array("q")
@@ -45,14 +47,14 @@ class Sketches:
         self._signatures: list[Any] = []
 
     def add(self, row: int, text: str) -> None:
-        """Take a text in, under its row."""
+        """Add the text of a row."""
         self._pending.append(text.encode("utf-8", "replace"))
         self._pending_rows.append(row)
         if len(self._pending) >= BATCH_TEXTS:
             self._flush()
 
     def near(self, before: Sketches | None = None) -> Iterator[Pair]:
-        """Texts that resemble an earlier one; with `before`, only those that resemble one there."""
+        """Texts that resemble an earlier one; with `before`, those that resemble a text there."""
         import numpy as np
 
         rows, signatures = self._stacked()
@@ -69,6 +71,7 @@ class Sketches:
         best = np.zeros(len(rows), dtype=np.float32)
         earlier = np.zeros(len(rows), dtype=np.int64)
         for band in np.split(signatures, BANDS, axis=1):
+            # One key a text; a stable sort puts the earliest text of a bucket first.
             keys = band[:, 0].astype(np.uint64)
             for column in band.T[1:]:
                 keys = keys * np.uint64(MIX) + column
@@ -82,10 +85,10 @@ class Sketches:
                 alike = (signatures[own] == signatures[first]).mean(axis=1, dtype=np.float32)
                 better = alike > best[own]
                 best[own[better]], earlier[own[better]] = alike[better], first[better]
-        found = (best >= NEAR) & (np.arange(len(rows)) >= first_own)
+        near = (best >= MIN_SIMILARITY) & (np.arange(len(rows)) >= first_own)
         if before is not None:
-            found &= earlier < first_own
-        for index in np.flatnonzero(found):
+            near &= earlier < first_own
+        for index in np.flatnonzero(near):
             yield Pair(int(rows[index]), int(rows[earlier[index]]), float(best[index]))
 
     def _stacked(self) -> tuple[Any, Any]:
@@ -113,16 +116,19 @@ def _signatures(texts: list[bytes]) -> tuple[Any, Any]:
 
     lengths = np.array([len(text) for text in texts])
     joined = b"".join(texts) + b"\0" * WINDOW_BYTES
+    # An overlapping view: element i is the 8 bytes that begin at byte i.
     windows = np.ndarray((int(lengths.sum()),), dtype="<u8", buffer=joined, strides=(1,))
     owner = np.repeat(np.arange(len(texts)), lengths)
     place = np.arange(len(windows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     mixed = windows * np.uint64(MIX)
     mixed = (mixed ^ (mixed >> np.uint64(31))) * np.uint64(MIX)
-    whole = place <= np.repeat(lengths, lengths) - WINDOW_BYTES
-    chosen = whole & ((mixed >> np.uint64(20)) % np.uint64(KEEP_ONE_IN) == 0)
-    hashes, owner = (mixed[chosen] >> np.uint64(32)).astype(np.uint32), owner[chosen]
+    # Windows that reach into the next text are dropped.
+    inside = place <= np.repeat(lengths, lengths) - WINDOW_BYTES
+    kept_windows = inside & ((mixed >> np.uint64(20)) % np.uint64(KEEP_ONE_IN) == 0)
+    hashes = (mixed[kept_windows] >> np.uint64(32)).astype(np.uint32)
+    owner = owner[kept_windows]
     counts = np.bincount(owner, minlength=len(texts))
-    enough = counts >= LEAST_WINDOWS
+    enough = counts >= MIN_WINDOWS
     kept = np.flatnonzero(enough)
     hashes = hashes[enough[owner]]
     signatures = np.empty((len(kept), HASHES), dtype=np.uint32)

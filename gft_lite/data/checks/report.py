@@ -1,4 +1,4 @@
-"""The truth about a data file: what it was taken for, what is usable, and what is doubtful."""
+"""The report on a data file: its format, its columns and lengths, bad rows and warnings."""
 
 from __future__ import annotations
 
@@ -7,33 +7,37 @@ import os
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Unpack
+from typing import Any
 
-from gft_lite.config import GroupConfig
-from gft_lite.data.checks.columns import Column, Columns
-from gft_lite.data.checks.dedup import HeldOut, Repeats
-from gft_lite.data.checks.effort import effort_shares
-from gft_lite.data.checks.scripts import script_of
-from gft_lite.data.checks.warnings import Finding, Findings, RowScorer, judge_all, look_at
+from gft_lite.data.checks.dedup import HeldOut, RepeatedPrompts
+from gft_lite.data.checks.warnings import (
+    SCORED_ROWS,
+    Finding,
+    Findings,
+    RowScorer,
+    check_example,
+    check_scores,
+)
 from gft_lite.data.formats.recognise import Recognition
 from gft_lite.data.load import ReadOptions, open_rows
-from gft_lite.data.rows import BadRow, JoinedRow
+from gft_lite.data.rows import BadRow, JoinedRow, Record, kind_of
 from gft_lite.types import Example
 
 PARTS = ("prompt", "expert", "teacher")
-JUDGED_AT_ONCE = 256
-TOLD_EVERY_ROWS = 2000
+PROGRESS_ROWS = 2000
+MAX_COLUMNS = 200
 BINS = 30
 
 Progress = Callable[[int, int | None], None]
-"""(rows read, rows in all at most or None)"""
+"""(rows read, upper bound of all rows or None)"""
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Nearest-rank quantiles of `count` lengths; all zero where there are none.
+    """Nearest-rank quantiles of `count` lengths; all zero if there are none.
 
-    `bins` counts them in equal stretches from `shortest` to `p99`; the last holds what is longer.
+    `bins` counts the lengths in equal intervals from `shortest` to `p99`; the last bin also counts
+    longer ones.
     """
 
     count: int
@@ -46,16 +50,35 @@ class Lengths:
 
 
 @dataclass(frozen=True)
+class Column:
+    """One column: rows with a value, rows by type of value, longest text in characters."""
+
+    name: str
+    filled: int
+    kinds: Mapping[str, int]
+    longest: int
+
+
+@dataclass(frozen=True)
 class Report:
     """Counts over one file; rows == usable + len(bad_rows).
 
-    `with_expert`, `with_teachers` and `with_answer` count rows, `experts` and `teachers` responses;
-    `repeated_prompts` counts the rows whose prompt an earlier row has, `groups` the examples that
-    the rows make once those with one prompt and answer are together. `characters` and `tokens`
-    have the keys prompt, expert and teacher; `tokens` is None where no tokenizer was given, and
-    counts the texts alone, without the chat template. `counts` has every kind of finding that
-    occurred, `findings` the first of each kind. `scripts` counts prompts by writing system,
-    `effort` has shares of compute, `judged` is the reward that was asked, if any.
+    Attributes:
+        path: the file.
+        recognised: how it was read.
+        rows, usable: all rows, and those that can be used.
+        with_expert, with_teachers, with_answer: rows that have one.
+        experts, teachers: responses.
+        repeated_prompts: rows whose prompt an earlier row has.
+        characters: lengths of "prompt", "expert" and "teacher".
+        tokens: the same in tokens of the texts, without the chat template; None without a
+            tokenizer.
+        bad_rows: the rows that cannot be used.
+        groups: examples, after rows with the same prompt and answer were joined.
+        columns: the columns as they were read.
+        counts: warnings by kind.
+        findings: the first warnings of each kind.
+        judged: the reward that was applied, if any.
     """
 
     path: str
@@ -75,13 +98,11 @@ class Report:
     columns: tuple[Column, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
-    scripts: Mapping[str, int] = field(default_factory=dict)
-    effort: Mapping[str, float] = field(default_factory=dict)
     judged: str = ""
 
     @property
     def bad(self) -> int:
-        """How many rows cannot be used."""
+        """The number of rows that cannot be used."""
         return len(self.bad_rows)
 
 
@@ -90,121 +111,145 @@ def check_file(
     *,
     count_tokens: Callable[[str], int] | None = None,
     against: str | os.PathLike[str] | None = None,
-    judge: RowScorer | None = None,
-    judged: str = "",
-    group: GroupConfig | None = None,
+    row_scorer: RowScorer | None = None,
+    reward: str = "",
     progress: Progress | None = None,
-    **options: Unpack[ReadOptions],
+    **options: Any,
 ) -> Report:
-    """Read a file row by row and count; keeps lengths, hashes and bad rows, not the examples.
+    """Read a file row by row and report on it; keeps lengths, hashes and bad rows, not the texts.
 
-    `against` is a held-out file whose prompts must not occur here. `judge` asks a reward (named
-    `judged`) about every row. `group` is what the estimate of compute is made for.
+    Args:
+        path: file, folder or Hub name.
+        count_tokens: length of a text in tokens.
+        against: held-out file whose prompts must not occur in this one.
+        row_scorer: applies a reward to every row.
+        reward: name of that reward, for the report.
+        progress: called every 2,000 rows and at the end.
+        **options: fields of `ReadOptions`.
 
-    Bad rows are in the report. DataError only for what concerns the whole file.
+    Raises:
+        DataError: a fault of the whole file; bad rows are in the report.
     """
     held_out = _held_out(os.fspath(against)) if against is not None else None
-    seen = Columns()
-    opened = open_rows(path, watch=seen.see, **options)
+    columns = _ColumnCounter()
+    stream = open_rows(path, ReadOptions(**options), watch=columns.add)
     findings = Findings()
-    repeats = Repeats(findings, held_out)
-    counted = _Counted(count_tokens)
+    repeated = RepeatedPrompts(findings, held_out)
+    counter = _ExampleCounter(count_tokens)
     bad: list[BadRow] = []
     joined = 0
-    waiting: list[Example] = []
-    for number, item in enumerate(opened.rows, start=1):
-        if progress and number % TOLD_EVERY_ROWS == 0:
-            progress(number, opened.rows_about)
-        if isinstance(item, BadRow):
-            bad.append(item)
-        elif isinstance(item, JoinedRow):
+    unscored: list[Example] = []
+    for number, row in enumerate(stream.rows, start=1):
+        if progress and number % PROGRESS_ROWS == 0:
+            progress(number, stream.max_rows)
+        if isinstance(row, BadRow):
+            bad.append(row)
+        elif isinstance(row, JoinedRow):
             joined += 1
         else:
-            counted.see(item)
-            look_at(item, findings)
-            repeats.see(item)
-            if judge:
-                waiting.append(item)
-                if len(waiting) >= JUDGED_AT_ONCE:
-                    judge_all(waiting, judge, findings)
-                    waiting = []
-    if judge:
-        judge_all(waiting, judge, findings)
-    repeats.finish()
-    usable = counted.examples + joined
-    tokens = {part: lengths(counted.tokens[part]) for part in PARTS} if count_tokens else None
-    characters = {part: lengths(counted.characters[part]) for part in PARTS}
+            counter.add(row)
+            check_example(row, findings)
+            repeated.add(row)
+            if row_scorer:
+                unscored.append(row)
+                if len(unscored) >= SCORED_ROWS:
+                    check_scores(unscored, row_scorer, findings)
+                    unscored = []
+    if row_scorer:
+        check_scores(unscored, row_scorer, findings)
+    repeated.finish()
+    usable = counter.examples + joined
     if progress:
         progress(usable + len(bad), usable + len(bad))
     return Report(
-        path=opened.name,
-        recognised=opened.recognised,
+        path=stream.name,
+        recognised=stream.recognised,
         rows=usable + len(bad),
         usable=usable,
-        with_expert=counted.with_expert,
-        with_teachers=counted.with_teachers,
-        with_answer=counted.with_answer,
-        experts=len(counted.characters["expert"]),
-        teachers=len(counted.characters["teacher"]),
-        repeated_prompts=repeats.repeated,
-        characters=characters,
-        tokens=tokens,
+        with_expert=counter.with_expert,
+        with_teachers=counter.with_teachers,
+        with_answer=counter.with_answer,
+        experts=len(counter.characters["expert"]),
+        teachers=len(counter.characters["teacher"]),
+        repeated_prompts=repeated.repeated,
+        characters={part: lengths(counter.characters[part]) for part in PARTS},
+        tokens={part: lengths(counter.tokens[part]) for part in PARTS} if count_tokens else None,
         bad_rows=tuple(bad),
-        groups=repeats.groups,
-        columns=seen.found(),
+        groups=repeated.groups,
+        columns=columns.columns(),
         counts=findings.counts,
-        findings=findings.found(),
-        scripts=dict(sorted(counted.scripts.items(), key=lambda pair: -pair[1])),
-        effort=counted.effort(tokens or characters, group or GroupConfig()),
-        judged=judged,
+        findings=findings.listed(),
+        judged=reward,
     )
 
 
 def _held_out(path: str) -> HeldOut:
     held_out = HeldOut(path)
-    for item in open_rows(path).rows:
-        if isinstance(item, Example):
-            held_out.add(item)
+    for row in open_rows(path).rows:
+        if isinstance(row, Example):
+            held_out.add(row)
     return held_out
 
 
-class _Counted:
-    """Counts and lengths over examples."""
+class _ExampleCounter:
+    """Counts and lengths of examples."""
 
     def __init__(self, count_tokens: Callable[[str], int] | None) -> None:
         self.examples = self.with_expert = self.with_teachers = self.with_answer = 0
         self.characters = {part: array("L") for part in PARTS}
         self.tokens = {part: array("L") for part in PARTS}
-        self.scripts: dict[str, int] = {}
         self._count_tokens = count_tokens
 
-    def see(self, example: Example) -> None:
+    def add(self, example: Example) -> None:
         self.examples += 1
         self.with_expert += bool(example.experts)
         self.with_teachers += bool(example.teachers)
         self.with_answer += example.answer is not None
-        script = script_of(example.question)
-        self.scripts[script] = self.scripts.get(script, 0) + 1
-        for part, texts in _parts(example).items():
-            self.characters[part].extend(sum(map(len, group)) for group in texts)
+        # The turns of a prompt are counted together.
+        texts: dict[str, list[tuple[str, ...]]] = {
+            "prompt": [tuple(message.content for message in example.prompt)],
+            "expert": [(text,) for text in example.experts],
+            "teacher": [(text,) for text in example.teachers],
+        }
+        for part, groups in texts.items():
+            self.characters[part].extend(sum(map(len, group)) for group in groups)
             if self._count_tokens is not None:
-                self.tokens[part].extend(sum(map(self._count_tokens, group)) for group in texts)
-
-    def effort(self, found: Mapping[str, Lengths], group: GroupConfig) -> dict[str, float]:
-        if not self.examples:
-            return {}
-        part = "expert" if found["expert"].count else "teacher"
-        offered = {name: found[name].count / self.examples for name in ("expert", "teacher")}
-        return effort_shares(found["prompt"].median, found[part].median, offered, group)
+                self.tokens[part].extend(sum(map(self._count_tokens, group)) for group in groups)
 
 
-def _parts(example: Example) -> dict[str, list[tuple[str, ...]]]:
-    """The texts of each part; a prompt is one group of turns, counted together."""
-    return {
-        "prompt": [tuple(message.content for message in example.prompt)],
-        "expert": [(text,) for text in example.experts],
-        "teacher": [(text,) for text in example.teachers],
-    }
+class _ColumnCounter:
+    """Counts the columns of records, before they are converted."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, dict[type, int]] = {}
+        self._longest: dict[str, int] = {}
+
+    def add(self, record: Record) -> None:
+        for name, value in record.fields.items():
+            types = self._types.get(name)
+            if types is None:
+                if len(self._types) >= MAX_COLUMNS:
+                    continue
+                types = self._types.setdefault(name, {})
+                self._longest[name] = 0
+            types[type(value)] = types.get(type(value), 0) + 1
+            if isinstance(value, str) and len(value) > self._longest[name]:
+                self._longest[name] = len(value)
+
+    def columns(self) -> tuple[Column, ...]:
+        """The columns in order of appearance."""
+        # kind_of() names the type of a value: an empty value stands for its type here.
+        empty = {bool: True, int: 0, float: 0.0, str: "", bytes: b"", list: [], dict: {}}
+        columns = []
+        for name, counts in self._types.items():
+            kinds: dict[str, int] = {}
+            for value_type, count in counts.items():
+                if value_type is not type(None):
+                    known = value_type in empty
+                    kind = kind_of(empty[value_type]) if known else f"a {value_type.__name__}"
+                    kinds[kind] = kinds.get(kind, 0) + count
+            columns.append(Column(name, sum(kinds.values()), kinds, self._longest[name]))
+        return tuple(columns)
 
 
 def lengths(values: Iterable[int]) -> Lengths:
@@ -221,6 +266,6 @@ def _bins(ordered: Sequence[int], last: int) -> tuple[int, ...]:
     first = ordered[0]
     counts = [0] * min(BINS, last - first + 1)
     for value in ordered:
-        place = (value - first) * len(counts) // (last - first + 1)
-        counts[min(place, len(counts) - 1)] += 1
+        index = (value - first) * len(counts) // (last - first + 1)
+        counts[min(index, len(counts) - 1)] += 1
     return tuple(counts)

@@ -1,13 +1,12 @@
-"""A report on data as text and as JSON values."""
+"""A report on a data file as text for a terminal and as JSON values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
-from gft_lite.data.checks.columns import Column
-from gft_lite.data.checks.report import Lengths, Report
+from gft_lite.data.checks.report import Column, Lengths, Report
 from gft_lite.data.checks.warnings import KINDS, Finding
 from gft_lite.data.formats.recognise import Recognition
 from gft_lite.data.rows import BadRow
@@ -17,38 +16,35 @@ SHOWN_OF_A_KIND = 5
 
 
 def report_json(report: Report) -> dict[str, object]:
-    """The report as plain JSON values; every key is always there."""
+    """The report as plain JSON values; every key is always present."""
     return asdict(report) | {"bad": report.bad}
 
 
 def read_report(document: Mapping[str, Any]) -> Report:
-    """The report that `report_json` made a document of."""
-    plain = {key: value for key, value in document.items() if key != "bad"}
-    found = plain["recognised"]
-    tuples = {key: tuple(value) for key, value in found.items() if isinstance(value, list)}
-    units = {
-        unit: plain[unit] and {part: Lengths(**q) for part, q in plain[unit].items()}
-        for unit in ("characters", "tokens")
-    }
-    lists = {
-        key: tuple(kind(**each) for each in plain[key])
-        for key, kind in (("bad_rows", BadRow), ("columns", Column), ("findings", Finding))
-    }
-    return Report(**plain | {"recognised": Recognition(**found | tuples)} | units | lists)
+    """The report of a document that `report_json` made; keys of older versions are ignored."""
+    values = {each.name: document[each.name] for each in fields(Report)}
+    recognised = document["recognised"]
+    tuples = {key: tuple(value) for key, value in recognised.items() if isinstance(value, list)}
+    for unit in ("characters", "tokens"):
+        parts = document[unit]
+        values[unit] = parts and {part: Lengths(**lengths) for part, lengths in parts.items()}
+    for key, kind in (("bad_rows", BadRow), ("columns", Column), ("findings", Finding)):
+        values[key] = tuple(kind(**each) for each in document[key])
+    return Report(**values | {"recognised": Recognition(**recognised | tuples)})
 
 
 def report_text(report: Report) -> str:
-    """The report for a terminal, bad rows and doubts by number."""
-    found = report.recognised
-    lines = [f"{report.path}: {found.kind}, read as '{found.format}'"]
-    if found.meaning:
-        lines.append(f"  meaning    {found.meaning}")
-    lines.append(f"  because    {found.why}")
-    if found.runner_up:
-        lines.append(f"  runner-up  '{found.runner_up}': {found.runner_up_why}")
-    lines += [f"  note       {note}" for note in found.notes]
-    if found.unused:
-        lines.append(f"  not used   {', '.join(found.unused)}")
+    """The report for a terminal; bad rows and warnings by row number."""
+    recognised = report.recognised
+    lines = [f"{report.path}: {recognised.kind}, read as '{recognised.format}'"]
+    if recognised.meaning:
+        lines.append(f"  meaning    {recognised.meaning}")
+    lines.append(f"  because    {recognised.why}")
+    if recognised.runner_up:
+        lines.append(f"  runner-up  '{recognised.runner_up}': {recognised.runner_up_why}")
+    lines += [f"  note       {note}" for note in recognised.notes]
+    if recognised.unused:
+        lines.append(f"  not used   {', '.join(recognised.unused)}")
     lines += [
         "",
         f"rows         {report.rows:>9,}   usable {report.usable:,}, bad {report.bad:,}",
@@ -62,12 +58,6 @@ def report_text(report: Report) -> str:
     if report.tokens is not None:
         lines += _table("tokens", report.tokens)
     lines += _columns(report)
-    if report.scripts:
-        shown = ", ".join(f"{name} {count:,}" for name, count in report.scripts.items())
-        lines += ["", f"script of the prompts (not their language): {shown}"]
-    if report.effort:
-        shown = ", ".join(f"{name} {share:.0%}" for name, share in report.effort.items())
-        lines.append(f"compute, roughly: {shown}")
     lines += _findings(report)
     if report.bad_rows:
         lines += ["", f"bad rows ({report.bad:,}):"]
@@ -84,9 +74,9 @@ def report_text(report: Report) -> str:
 def _table(unit: str, parts: Mapping[str, Lengths]) -> list[str]:
     heads = ("shortest", "median", "p90", "p99", "longest")
     rows = ["", f"{unit:<12}" + "".join(f"{head:>10}" for head in heads)]
-    for part, found in parts.items():
-        if found.count:
-            values = (found.shortest, found.median, found.p90, found.p99, found.longest)
+    for part, q in parts.items():
+        if q.count:
+            values = (q.shortest, q.median, q.p90, q.p99, q.longest)
             rows.append(f"{part:<12}" + "".join(f"{value:>10,}" for value in values))
     return rows if len(rows) > 2 else []
 
@@ -106,18 +96,18 @@ def _columns(report: Report) -> list[str]:
 
 
 def _findings(report: Report) -> list[str]:
-    judged = f", reward {report.judged}" if report.judged else ""
+    reward = f", reward {report.judged}" if report.judged else ""
     if not report.counts:
-        return ["", f"nothing doubtful found{judged}"]
-    lines = ["", f"doubtful{judged}:"]
+        return ["", f"nothing doubtful found{reward}"]
+    lines = ["", f"doubtful{reward}:"]
     for kind, (meaning, todo) in KINDS.items():
         count = report.counts.get(kind, 0)
         if not count:
             continue
         lines.append(f"  {kind} ({count:,}): {meaning}; {todo}")
-        kept = [finding for finding in report.findings if finding.kind == kind][:SHOWN_OF_A_KIND]
-        for finding in kept:
+        shown = [finding for finding in report.findings if finding.kind == kind][:SHOWN_OF_A_KIND]
+        for finding in shown:
             lines.append(f"    row {finding.row}" + (f": {finding.detail}" * bool(finding.detail)))
-        if count > len(kept):
-            lines.append(f"    … and {count - len(kept):,} more")
+        if count > len(shown):
+            lines.append(f"    … and {count - len(shown):,} more")
     return lines

@@ -1,7 +1,7 @@
-"""What is doubtful about usable rows: kinds of finding, and a collector that keeps the first ones.
+"""Doubts about usable rows: the kinds of warning, and a collector of the first of each kind.
 
-Findings never make a row unusable: they are for a person to judge. All are counted; of each kind
-the first `KEPT` are kept with their rows.
+A warning never makes a row unusable: a person has to decide. All warnings are counted, and of each
+kind the first `MAX_LISTED` are listed with their rows.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from gft_lite.types import Example, Score
 
-KEPT = 200
-SHOWN_END = 24  # characters of a rejected expert
+MAX_LISTED = 200
+SCORED_ROWS = 256  # rows of one call of a RowScorer
+EXPERT_END_CHARACTERS = 24
 
-# kind -> (what it is, what to do)
+# kind → (what it is, what to do)
 KINDS: dict[str, tuple[str, str]] = {
     "leak": (
         "the prompt is in the held-out file",
@@ -38,7 +39,7 @@ KINDS: dict[str, tuple[str, str]] = {
     ),
     "near": (
         "the prompt is nearly that of an earlier row",
-        "harmless where only the numbers differ; else leave one out",
+        "harmless if only the numbers differ; else leave one out",
     ),
     "unusable answer": (
         "the reward cannot use the row's answer",
@@ -70,7 +71,7 @@ KINDS: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One doubt about one row."""
+    """One warning about one row."""
 
     kind: str
     row: int
@@ -78,43 +79,43 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What a reward says of a row: a complaint about its answer, or a score for each response."""
+class RowScores:
+    """The reward of one row: a complaint about its answer, or the score of each response."""
 
     complaint: str | None
     experts: tuple[Score, ...] = ()
     teachers: tuple[Score, ...] = ()
 
 
-RowScorer = Callable[[Sequence[Example]], Sequence[Judgement]]
-"""Examples → one judgement each. Made from a reward by `preflight.reward_check`."""
+RowScorer = Callable[[Sequence[Example]], Sequence[RowScores]]
+"""Examples → their scores, in order. `preflight.reward_check` makes one from a reward."""
 
 
 class Findings:
-    """Counts findings and keeps the first of each kind."""
+    """Counts warnings and lists the first of each kind."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
-        self._kept: dict[str, list[Finding]] = {}
+        self._listed: dict[str, list[Finding]] = {}
 
     def add(self, kind: str, row: int, detail: str = "") -> None:
-        """Count one, and keep it while there is room."""
+        """Count a warning, and list it if its kind has fewer than `MAX_LISTED`."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
-        kept = self._kept.setdefault(kind, [])
-        if len(kept) < KEPT:
-            kept.append(Finding(kind, row, detail))
+        listed = self._listed.setdefault(kind, [])
+        if len(listed) < MAX_LISTED:
+            listed.append(Finding(kind, row, detail))
 
-    def found(self) -> tuple[Finding, ...]:
-        """The kept findings, in the order of KINDS and of their rows."""
+    def listed(self) -> tuple[Finding, ...]:
+        """The listed warnings, in the order of KINDS and of their rows."""
         return tuple(
             finding
             for kind in KINDS
-            for finding in sorted(self._kept.get(kind, []), key=lambda found: found.row)
+            for finding in sorted(self._listed.get(kind, []), key=lambda each: each.row)
         )
 
 
-def look_at(example: Example, findings: Findings) -> None:
-    """Doubts that the row alone raises."""
+def check_example(example: Example, findings: Findings) -> None:
+    """Add the warnings that follow from the row alone."""
     responses = (*example.experts, *example.teachers)
     if len(responses) > 1 and len(set(responses)) < len(responses):
         findings.add("identical", example.row)
@@ -124,22 +125,21 @@ def look_at(example: Example, findings: Findings) -> None:
         findings.add("tool turns", example.row)
 
 
-def judge_all(examples: Sequence[Example], judge: RowScorer, findings: Findings) -> None:
-    """Doubts that the reward raises."""
-    for example, said in zip(examples, judge(examples), strict=True):
-        if said.complaint is not None:
-            findings.add("unusable answer", example.row, said.complaint)
+def check_scores(examples: Sequence[Example], row_scorer: RowScorer, findings: Findings) -> None:
+    """Add the warnings that follow from the reward."""
+    for example, scores in zip(examples, row_scorer(examples), strict=True):
+        if scores.complaint is not None:
+            findings.add("unusable answer", example.row, scores.complaint)
             continue
-        for number, score in enumerate(said.experts, start=1):
-            which = f"expert {number}" if len(said.experts) > 1 else ""
+        for number, score in enumerate(scores.experts, start=1):
+            name = f"expert {number}" if len(scores.experts) > 1 else ""
             if score.verdict == "unparsed":
-                findings.add("unread expert", example.row, which)
+                findings.add("unread expert", example.row, name)
             elif score.value <= 0:
-                end = " ".join(example.experts[number - 1][-SHOWN_END:].split())
+                end = " ".join(example.experts[number - 1][-EXPERT_END_CHARACTERS:].split())
                 answer = f", the answer is {example.answer}" if example.answer else ""
-                findings.add(
-                    "rejected expert", example.row, f"{which} ends “{end}”{answer}".lstrip()
-                )
-        values = [score.value for score in (*said.experts, *said.teachers)]
+                detail = f"{name} ends “{end}”{answer}".lstrip()
+                findings.add("rejected expert", example.row, detail)
+        values = [score.value for score in (*scores.experts, *scores.teachers)]
         if len(values) > 1 and min(values) == max(values):
             findings.add("no contrast", example.row, f"all {len(values)} earn {values[0]:g}")

@@ -1,1 +1,1 @@
-"""Records → examples: the formats, their detection, and column mappings."""
+"""Records → examples: formats, their detection, and mappings of columns."""

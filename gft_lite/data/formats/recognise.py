@@ -1,10 +1,10 @@
-"""Which format a file is in, why, and which other one it might have been.
+"""The format of a file, the evidence for it, and the second-best format.
 
-A format is possible where its needed columns are there. Among the possible ones the order is: at
-least half of the rows looked at fit; then the number of the file's columns that it explains; then
-the share of fitting rows; then the order of FORMATS. Names therefore decide before values do: a
-file with a wrong value in every row gets its rows reported instead of being read as something
-poorer.
+A format is possible if its required columns exist. Possible formats are ranked by: at least half of
+the inspected rows fit; then the number of the file's columns that the format explains; then the
+number of fitting rows; then the order of FORMATS. Column names therefore decide before values: a
+file with a wrong value in every row gets its rows reported instead of being read as a poorer
+format.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gft_lite.data.formats.cells import first_present
-from gft_lite.data.formats.mapping import Origin
+from gft_lite.data.formats.mapping import FieldSource
 from gft_lite.data.formats.registry import FORMATS, Format
 from gft_lite.data.rows import Fields
 from gft_lite.types import DataError
@@ -24,9 +24,18 @@ PEEK_ROWS = 100
 
 @dataclass(frozen=True)
 class Recognition:
-    """What a file was taken for. `format` is "none" where no row of it could be read at all.
+    """How a file was read.
 
-    `notes` are sentences about how it was read: a guessed encoding, files that were left out.
+    Attributes:
+        format: key of FORMATS; "none" if no row can be read.
+        kind: the type of the file, in words.
+        meaning: which columns become which fields.
+        why: the evidence for the format.
+        runner_up: the second-best format, if any.
+        runner_up_why: the evidence for it.
+        columns: the columns of the inspected rows.
+        unused: the columns that the format does not read.
+        notes: sentences such as a guessed encoding or files that were left out.
     """
 
     format: str
@@ -40,6 +49,9 @@ class Recognition:
     notes: tuple[str, ...] = ()
 
 
+UNREADABLE = Recognition("none", "", "", "no row of it can be read", None, "", (), ())
+
+
 @dataclass(frozen=True)
 class _Candidate:
     name: str
@@ -47,9 +59,9 @@ class _Candidate:
     fitting: int
 
     def why(self, rows: int) -> str:
-        named = ", ".join(f"'{column}'" for column in self.explains)
+        names = ", ".join(f"'{column}'" for column in self.explains)
         evidence = FORMATS[self.name].evidence
-        return f"columns {named}; {self.fitting} of {rows} rows looked at have {evidence}"
+        return f"columns {names}; {self.fitting} of {rows} rows looked at have {evidence}"
 
 
 def columns_of(rows: Sequence[Fields]) -> tuple[str, ...]:
@@ -58,22 +70,25 @@ def columns_of(rows: Sequence[Fields]) -> tuple[str, ...]:
 
 
 def recognise(rows: Sequence[Fields], name: str, kind: str) -> Recognition:
-    """The format of these first rows; DataError, naming the columns, where it is none."""
+    """Detect the format of the first rows of a file.
+
+    Raises:
+        DataError: no known format has these columns.
+    """
     columns = columns_of(rows)
     filled = {column for row in rows for column in row if row[column] is not None}
-    found = [_candidate(key, rows, columns, filled) for key in FORMATS]
-    possible = [candidate for candidate in found if candidate is not None]
-    if not possible:
-        raise DataError(
-            f"{name}: no known format has the columns {listed(columns)}. Name the columns with "
-            "--map, for example --map prompt=QUESTION_COLUMN --map expert=ANSWER_COLUMN, or rename "
-            f"them to prompt and expert, teachers or answer. Known formats: {', '.join(FORMATS)}"
-        )
+    candidates = [_candidate(key, rows, columns, filled) for key in FORMATS]
     ranked = sorted(
-        possible,
+        (candidate for candidate in candidates if candidate is not None),
         key=lambda c: (2 * c.fitting >= len(rows), len(c.explains), c.fitting),
         reverse=True,  # a stable sort: ties keep the order of FORMATS
     )
+    if not ranked:
+        raise DataError(
+            f"{name}: no known format has the columns {_listed(columns)}. Name the columns with "
+            "--map, for example --map prompt=QUESTION_COLUMN --map expert=ANSWER_COLUMN, or rename "
+            f"them to prompt and expert, teachers or answer. Known formats: {', '.join(FORMATS)}"
+        )
     best, second = ranked[0], ranked[1] if len(ranked) > 1 else None
     return Recognition(
         format=best.name,
@@ -109,56 +124,75 @@ def _fits(form: Format, row: Fields) -> bool:
     return present and form.fits(row)
 
 
-def chosen(
-    rows: Sequence[Fields], name: str, kind: str, key: str, mapping: Mapping[str, Origin]
+def named_format(
+    rows: Sequence[Fields], name: str, kind: str, key: str, mapping: Mapping[str, FieldSource]
 ) -> Recognition:
-    """The format that the user named, its columns checked against the (renamed) rows."""
+    """The format that the user named.
+
+    Args:
+        rows: the first rows, under the format's field names.
+        name: the file, for messages.
+        kind: the type of the file.
+        key: key of FORMATS.
+        mapping: the fields that the user mapped.
+
+    Raises:
+        DataError: the file lacks a column that the format needs.
+    """
     columns = columns_of(rows)
     form = FORMATS[key]
     for names in form.needs:
         if rows and not any(column in columns for column in names):
             raise DataError(
                 f"{name}: format '{key}' needs a column {' or '.join(map(repr, names))}; the file "
-                f"has {listed(columns)}. Name it with --map {names[0]}=COLUMN"
+                f"has {_listed(columns)}. Name it with --map {names[0]}=COLUMN"
             )
-    said = ", ".join(f"{field}={origin.said}" for field, origin in mapping.items())
-    why = f"columns were named: {said}" if mapping else "the format was named"
+    specs = ", ".join(f"{field}={source.spec}" for field, source in mapping.items())
+    why = f"columns were named: {specs}" if mapping else "the format was named"
     unused = tuple(c for c in columns if c not in form.columns)
     return Recognition(key, kind, form.meaning, why, None, "", columns, unused)
 
 
-def known_format(key: str) -> str:
-    """The key, or DataError with the nearest known one."""
-    if key in FORMATS:
-        return key
-    near = difflib.get_close_matches(key, FORMATS, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    raise DataError(f"unknown data format '{key}'{hint} Known: auto, {', '.join(FORMATS)}")
+def check_format(key: str) -> None:
+    """Check the name of a format.
+
+    Raises:
+        DataError: there is no such format; names the nearest one.
+    """
+    if key not in FORMATS:
+        near = difflib.get_close_matches(key, FORMATS, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise DataError(f"unknown data format '{key}'{hint} Known: auto, {', '.join(FORMATS)}")
 
 
 def check_mapping(
-    mapping: Mapping[str, Origin], key: str, columns: tuple[str, ...], name: str
+    mapping: Mapping[str, FieldSource], key: str, columns: tuple[str, ...], name: str
 ) -> None:
-    """DataError where a mapped field or a file's column does not exist."""
+    """Check a mapping against a format and the columns of a file.
+
+    Raises:
+        DataError: a mapped field or a column does not exist.
+    """
     fields = FORMATS[key].columns
-    for field, origin in mapping.items():
-        said = f"--map {field}={origin.said}"
+    for field, source in mapping.items():
+        option = f"--map {field}={source.spec}"
         if field not in fields:
             raise DataError(
-                f"{said}: format '{key}' has no field '{field}'; its fields are {', '.join(fields)}"
+                f"{option}: format '{key}' has no field '{field}'; its fields are "
+                f"{', '.join(fields)}"
             )
-        for column in origin.columns:
+        for column in source.columns:
             if columns and column not in columns and column.split(".")[0] not in columns:
                 near = difflib.get_close_matches(column, columns, n=1)
                 hint = f" Did you mean '{near[0]}'?" if near else ""
                 raise DataError(
-                    f"{name}: {said}: there is no column '{column}' in the first rows; "
-                    f"the file has {listed(columns)}.{hint}"
+                    f"{name}: {option}: there is no column '{column}' in the first rows; "
+                    f"the file has {_listed(columns)}.{hint}"
                 )
 
 
-def listed(columns: Sequence[str]) -> str:
-    """Column names for a message, cut after a dozen."""
+def _listed(columns: Sequence[str]) -> str:
+    """Column names for a message, a dozen at most."""
     shown = ", ".join(f"'{column[:40]}'" for column in columns[:12])
     more = f" and {len(columns) - 12} more" if len(columns) > 12 else ""
     return shown + more if columns else "no columns"

@@ -1,1 +1,1 @@
-"""Files, archives, folders and Hub datasets → records."""
+"""Files, folders and Hub datasets → records."""

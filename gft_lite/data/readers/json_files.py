@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from gft_lite.data.readers.sniff import DataFile
+from gft_lite.data.readers.files import DataFile
 from gft_lite.data.rows import Record, broken, kind_of, quoted
 from gft_lite.types import DataError
 

@@ -1,8 +1,8 @@
-"""Tables of cells to records: CSV and its kin with the standard library, Excel with openpyxl.
+"""Tables to records: CSV with the standard library, Excel with openpyxl, Parquet with pyarrow.
 
-The first row is the header, an empty cell is a missing value, rows are counted without the header.
-The delimiter is one that stands in the header; where several do, the one that cuts the rows below
-into as many cells as the header has.
+In CSV and Excel the first row is the header, an empty cell is a missing value, and rows are counted
+without the header. The delimiter of a CSV file is one that occurs in the header. If several occur,
+it is the one that divides the rows below into as many cells as the header has.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator
 from itertools import islice
 
-from gft_lite.data.readers.sniff import DataFile
+from gft_lite.data.readers.files import DataFile
 from gft_lite.data.rows import Record, broken
 from gft_lite.types import DataError, MissingExtraError
 
@@ -23,11 +23,12 @@ DELIMITERS = ",;\t|"
 RARE_DELIMITERS = "^~:\x1f\x01§¦"
 SNIFF_LINES = 50
 EXCEL_INSTALL = 'pip install "gft-lite[excel]"'
+PARQUET_BATCH_ROWS = 1024
 
 
 def read_csv(file: DataFile) -> Iterator[Record]:
-    """Comma, semicolon, tab or bar separated rows under a header."""
-    csv.field_size_limit(CELL_CHARACTERS)  # the module's own limit, 128 KiB, is below real answers
+    """Rows of cells under a header, separated by one of DELIMITERS or RARE_DELIMITERS."""
+    csv.field_size_limit(CELL_CHARACTERS)  # the default limit, 128 KiB, is below real responses
     delimiter = delimiter_of(file)
     reader = csv.reader(file.lines(), delimiter=delimiter, strict=True)
     header: list[str] | None = None
@@ -81,15 +82,15 @@ def delimiter_of(file: DataFile) -> str:
     header = next((line for line in sample if line.strip()), "")
     bare = re.sub(r'"[^"]*"', "", header).strip("\r\n\ufeff")
     order = DELIMITERS if file.kind == "csv" else "\t" + DELIMITERS
-    found = [mark for mark in dict.fromkeys(order) if mark in bare]
-    if len(found) > 1:
-        return max(found, key=lambda mark: (_even_rows(sample, mark), bare.count(mark)))
-    if not found:
+    delimiters = [mark for mark in dict.fromkeys(order) if mark in bare]
+    if len(delimiters) > 1:
+        return max(delimiters, key=lambda mark: (_even_rows(sample, mark), bare.count(mark)))
+    if not delimiters:
         try:
             return csv.Sniffer().sniff("".join(sample[:10]), RARE_DELIMITERS).delimiter
         except csv.Error:
             return ","
-    return found[0]
+    return delimiters[0]
 
 
 def _even_rows(sample: list[str], delimiter: str) -> int:
@@ -109,7 +110,7 @@ def _header(name: str, cells: list[str]) -> list[str]:
 
 
 def read_xlsx(file: DataFile) -> Iterator[Record]:
-    """The first sheet of an Excel workbook that holds a header; formulas as their saved values."""
+    """The first sheet of an Excel workbook; formulas as their saved values."""
     try:
         from openpyxl import load_workbook
     except ImportError as error:
@@ -132,7 +133,7 @@ def read_xlsx(file: DataFile) -> Iterator[Record]:
     try:
         for cells in sheets[0].iter_rows(values_only=True) if sheets else ():
             values = [
-                cell if isinstance(cell, (str, int, float, bool)) else _shown(cell)
+                cell if isinstance(cell, (str, int, float, bool)) else _as_text(cell)
                 for cell in cells
             ]
             if all(value is None or value == "" for value in values):
@@ -151,12 +152,43 @@ def read_xlsx(file: DataFile) -> Iterator[Record]:
     except DataError:
         raise
     except Exception as error:
-        where = f"after row {number}"
         raise DataError(
-            f"{file.name}: the workbook cannot be read {where} ({str(error)[:100]}); save it again"
+            f"{file.name}: the workbook cannot be read after row {number} ({str(error)[:100]}); "
+            "save it again"
         ) from error
 
 
-def _shown(cell: object) -> str | None:
+def _as_text(cell: object) -> str | None:
     """Dates and times as text."""
     return None if cell is None else str(cell)
+
+
+def read_parquet(file: DataFile) -> Iterator[Record]:
+    """The rows of a Parquet file, batch by batch."""
+    import pyarrow
+    from pyarrow import parquet
+
+    number = 0
+    try:
+        with parquet.ParquetFile(file.path) as table:
+            for batch in table.iter_batches(batch_size=PARQUET_BATCH_ROWS):
+                for fields in batch.to_pylist():
+                    number += 1
+                    yield Record(number, fields)
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
+        position = f"after row {number}" if number else "from its beginning"
+        raise DataError(
+            f"{file.name}: the Parquet file cannot be read {position} ({str(error)[:120]}); it is "
+            "damaged or half-written: write or download it again"
+        ) from error
+
+
+def parquet_rows(file: DataFile) -> int | None:
+    """The number of rows of a Parquet file; None if it cannot be read."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        return int(parquet.read_metadata(file.path).num_rows)
+    except (pyarrow.ArrowException, OSError, ValueError):
+        return None  # read_parquet reports what is wrong

@@ -15,7 +15,7 @@ from typing import Any
 from gft_lite.config import ModelConfig, RunConfig
 from gft_lite.runs import BUSY, RunDir
 from gft_lite.types import GftError, RunError
-from gft_lite.ui.app_state import Shell
+from gft_lite.ui.app_state import AppState
 
 MIX = "mix"
 RECORD = "gft_lite.json"
@@ -72,16 +72,16 @@ class AdapterRegistry:
         raise RunError("that adapter is not in this workspace any more; choose one from the list")
 
 
-def find_adapters(shell: Shell) -> AdapterRegistry:
+def find_adapters(app_state: AppState) -> AdapterRegistry:
     """The adapters of a workspace."""
     found: list[Adapter] = []
     others: list[str] = []
-    for job in shell.jobs.list():
+    for job in app_state.jobs.list():
         try:
             found.append(_of_run(job.name, job.run, job.state))
         except GftError as error:
             others.append(str(error))
-    return AdapterRegistry((*found, *_mixes(shell)), tuple(others))
+    return AdapterRegistry((*found, *_mixes(app_state)), tuple(others))
 
 
 def base_key(model: ModelConfig) -> str:
@@ -132,9 +132,9 @@ def _of_run(name: str, run: RunDir, state: str) -> Adapter:
     return Adapter(f"runs/{name}", name, about, run.path, model, config)
 
 
-def _mixes(shell: Shell) -> list[Adapter]:
+def _mixes(app_state: AppState) -> list[Adapter]:
     found = []
-    folders = shell.workspace.exports_dir.glob(f"{MIX}-*")
+    folders = app_state.workspace.exports_dir.glob(f"{MIX}-*")
     for folder in sorted(folders, key=lambda path: -path.stat().st_mtime):
         record = read_record(folder)
         base = (record or {}).get("base")

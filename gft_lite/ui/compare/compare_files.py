@@ -7,7 +7,7 @@ from pathlib import Path
 from gft_lite.assets import PREFIX
 from gft_lite.rewards import REWARDS, Spec
 from gft_lite.types import ConfigError, DataError
-from gft_lite.ui.app_state import Shell
+from gft_lite.ui.app_state import AppState
 from gft_lite.ui.compare.adapter_registry import Adapter, AdapterRegistry
 from gft_lite.ui.data import datasets
 
@@ -20,7 +20,7 @@ EMBEDDED = {
 }
 
 
-def known_files(shell: Shell, found: AdapterRegistry) -> dict[str, str]:
+def known_files(app_state: AppState, found: AdapterRegistry) -> dict[str, str]:
     """Path → label: held-out files of runs, data made ready in Data, and the demo's own."""
     files: dict[str, str] = {}
     for adapter in found.adapters:
@@ -28,9 +28,9 @@ def known_files(shell: Shell, found: AdapterRegistry) -> dict[str, str]:
         if data:
             _add(files, data.eval_path, f"Held out of {adapter.name}")
             _add(files, data.retention_path, f"Old skill of {adapter.name}")
-    for one in datasets.every(shell.workspace):
+    for one in datasets.every(app_state.workspace):
         if one.parts:
-            parts = shell.workspace.upload(one.name) / one.parts
+            parts = app_state.workspace.upload(one.name) / one.parts
             _add(files, str(parts / "held_out.jsonl"), f"{one.title}: held-out part")
             _add(files, str(parts / "train.jsonl"), f"{one.title}: training part")
     return files | EMBEDDED
@@ -51,7 +51,7 @@ def usual_files(adapters: tuple[Adapter, ...]) -> tuple[str, str | None]:
 
 
 def chosen_file(
-    shell: Shell, found: AdapterRegistry, uploaded: str | None, known: str | None
+    app_state: AppState, found: AdapterRegistry, uploaded: str | None, known: str | None
 ) -> str:
     """The path to score on: what was just dropped, or one of the known files.
 
@@ -60,7 +60,7 @@ def chosen_file(
     """
     if uploaded:
         return uploaded
-    if known and known in known_files(shell, found):
+    if known and known in known_files(app_state, found):
         return known
     raise DataError("choose a file of questions with answers, or drop one")
 

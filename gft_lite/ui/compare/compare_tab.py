@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.context import Context
 
-from gft_lite.ui.app_state import Shell
+from gft_lite.ui.app_state import AppState
 from gft_lite.ui.compare.compare_files import AS_TRAINED, reward_choices
 from gft_lite.ui.compare.compare_view import STYLE
 from gft_lite.ui.compare.controller import MOST_ADAPTERS, CompareController, FileSettings, Page
@@ -34,10 +34,10 @@ MIX_EMPTY = empty(
 )
 
 
-def build(shell: Shell) -> None:
+def build(app_state: AppState) -> None:
     """The tab."""
-    process = ModelProcess(shell.workspace.root, LOG)
-    desk = CompareController(shell, process)
+    process = ModelProcess(app_state.workspace.root, LOG)
+    controller = CompareController(app_state, process)
     panel(STYLE + heading("Compare", INTRO))
     with gr.Row():
         base = gr.Dropdown(label="Base model", choices=[], scale=1, min_width=240)
@@ -57,7 +57,7 @@ def build(shell: Shell) -> None:
             parts, (try_mix, save_mix, end_mix) = _mix_fields()
             mixed = panel(MIX_EMPTY)
             mix_page = gr.DownloadButton("Download this comparison", visible=False)
-    who = ModelPicker(shell, base, adapters, note, settings[1], settings[2], *parts[:2])
+    who = ModelPicker(app_state, base, adapters, note, settings[1], settings[2], *parts[:2])
     _keep_current(who)
 
     def with_settings(ask_desk: Callable[..., Iterator[Page]]) -> Callable[..., Iterator[Page]]:
@@ -68,11 +68,11 @@ def build(shell: Shell) -> None:
         return asking
 
     chosen = [base, adapters]
-    _ask(ask, desk.answer, [*chosen, *asked], [answers])
-    _ask(score, with_settings(desk.score), [*chosen, *settings], [figures, page])
+    _ask(ask, controller.answer, [*chosen, *asked], [answers])
+    _ask(score, with_settings(controller.score), [*chosen, *settings], [figures, page])
     buttons = (try_mix, end_mix)
-    _ask(buttons, with_settings(desk.try_mix), [base, *parts, *settings], [mixed, mix_page])
-    _ask((save_mix, end_mix), desk.save_mix, [base, *parts], [mixed]).then(
+    _ask(buttons, with_settings(controller.try_mix), [base, *parts, *settings], [mixed, mix_page])
+    _ask((save_mix, end_mix), controller.save_mix, [base, *parts], [mixed]).then(
         who.seen, who.inputs, who.outputs, show_progress="hidden", api_visibility="private"
     )
     for stop in (ask[1], score[1], end_mix):

@@ -16,7 +16,7 @@ from typing import Any
 
 from gft_lite.report.html import notes
 from gft_lite.types import ConfigError, DataError, GftError
-from gft_lite.ui.app_state import Shell
+from gft_lite.ui.app_state import AppState
 from gft_lite.ui.compare.adapter_registry import (
     MIX,
     Adapter,
@@ -68,13 +68,13 @@ class FileSettings:
     k: float
     longest: float
 
-    def request(self, shell: Shell, choice: Choice) -> dict[str, Any]:
+    def request(self, app_state: AppState, choice: Choice) -> dict[str, Any]:
         """The fields of a request. InputError where a choice is none."""
         if not self.prompts or self.prompts < 1:
             raise ConfigError("say how many prompts to score: a number above 0")
-        old = chosen_file(shell, choice.stock, None, self.retention) if self.retention else None
+        old = chosen_file(app_state, choice.stock, None, self.retention) if self.retention else None
         return {
-            "data": chosen_file(shell, choice.stock, self.uploaded, self.known),
+            "data": chosen_file(app_state, choice.stock, self.uploaded, self.known),
             "retention": old,
             "reward": reward_of(self.reward, choice.adapters),
             "limit": int(self.prompts),
@@ -87,9 +87,9 @@ def page_of(ask: Callable[..., Iterator[Page]]) -> Callable[..., Iterator[Page]]
     """A generator of pages whose errors become a page too."""
 
     @functools.wraps(ask)
-    def guarded(desk: CompareController, *args: Any) -> Iterator[Page]:
+    def guarded(controller: CompareController, *args: Any) -> Iterator[Page]:
         try:
-            yield from ask(desk, *args)
+            yield from ask(controller, *args)
         except Exception as error:
             yield failure(sentence(error)), None
 
@@ -99,8 +99,8 @@ def page_of(ask: Callable[..., Iterator[Page]]) -> Callable[..., Iterator[Page]]
 class CompareController:
     """The questions of one app, all put to one model process."""
 
-    def __init__(self, shell: Shell, process: ModelProcess) -> None:
-        self.shell = shell
+    def __init__(self, app_state: AppState, process: ModelProcess) -> None:
+        self.app_state = app_state
         self.process = process
 
     def choose(self, base: str, keys: Sequence[str]) -> Choice:
@@ -109,7 +109,7 @@ class CompareController:
         Raises:
             InputError: too many, gone, or of different bases.
         """
-        found = find_adapters(self.shell)
+        found = find_adapters(self.app_state)
         if len(keys) > MOST_ADAPTERS:
             raise ConfigError(f"{len(keys)} adapters are chosen; compare up to {MOST_ADAPTERS}")
         adapters = tuple(found.find(key) for key in keys)
@@ -166,7 +166,9 @@ class CompareController:
     def score(self, base: str, keys: Sequence[str], settings: FileSettings) -> Iterator[Page]:
         """Figures over a file."""
         choice = self.choose(base, keys)
-        yield from self._score(choice.model, choice.folders, settings.request(self.shell, choice))
+        yield from self._score(
+            choice.model, choice.folders, settings.request(self.app_state, choice)
+        )
 
     @page_of
     def try_mix(
@@ -174,8 +176,8 @@ class CompareController:
     ) -> Iterator[Page]:
         """Figures of two adapters and their mix, which is not kept."""
         choice, parts = self._mix(base, first, second, share)
-        request = settings.request(self.shell, choice)
-        aside = self.shell.workspace.new(self.shell.workspace.tmp_dir, "trial")
+        request = settings.request(self.app_state, choice)
+        aside = self.app_state.workspace.new(self.app_state.workspace.tmp_dir, "trial")
         out = aside / f"mix {100 - share:.0f} to {share:.0f}"
         try:
             yield working("Mixing the two adapters …"), None
@@ -191,7 +193,7 @@ class CompareController:
     def save_mix(self, base: str, first: str, second: str, share: float) -> Iterator[Page]:
         """Keep a mix as an adapter of the workspace."""
         choice, parts = self._mix(base, first, second, share)
-        out = self.shell.workspace.new(self.shell.workspace.exports_dir, MIX)
+        out = self.app_state.workspace.new(self.app_state.workspace.exports_dir, MIX)
         yield working("Mixing the two adapters …"), None
         kept = False
         try:
@@ -216,7 +218,7 @@ class CompareController:
     def _score(
         self, model: dict[str, Any], folders: list[str], request: dict[str, Any]
     ) -> Iterator[Page]:
-        page = self.shell.workspace.new(self.shell.workspace.exports_dir, "comparison")
+        page = self.app_state.workspace.new(self.app_state.workspace.exports_dir, "comparison")
         file = page / "comparison.html"
         dropped: list[str] = []
         asked = self._events("score", model=model, adapters=folders, page=str(file), **request)
@@ -234,7 +236,7 @@ class CompareController:
                             said = f"{event['count']:,} rows were left out, such as: {some}"
                             dropped.append(said)
                         case "scored":
-                            page_file = handed_out(self.shell.workspace, file)
+                            page_file = handed_out(self.app_state.workspace, file)
                             yield styled(notes(dropped)) + figures(event), page_file
                         case "stopped":
                             yield working("Stopped. Nothing was measured."), None

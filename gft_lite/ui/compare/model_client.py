@@ -1,25 +1,27 @@
 """The app's end of the model process (`gft_lite.model_server`): start, ask, stop, end.
 
-At most one process, started by the first question and ended when nobody has asked for a while, so
-that a model is not held for nothing. Questions of several windows wait for each other. A process
-that dies becomes a sentence, and the next question starts another one. No sentence that comes back
-names the folder of the workspace.
+There is at most one process. The first question starts it, and it is ended after a while without
+questions, so that no model occupies memory for nothing. Questions of several windows wait for each
+other. If the process dies, the answer is a sentence, and the next question starts another one. No
+text that comes back contains the folder of the workspace.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+from gft_lite.rewards.child_process import ChildProcess
+from gft_lite.types import TrainingError
+
 Event = dict[str, Any]
 
 IDLE_SECONDS = 300.0
-GRACE_SECONDS = 10.0  # between a stop and the end of a process that does not hear it
+GRACE_SECONDS = 10.0  # between a stop and the end of a process that does not react to it
 LAST = ("done", "stopped", "refused")
 
 
@@ -27,30 +29,30 @@ class ModelProcess:
     """Questions to a process that holds a model."""
 
     def __init__(self, root: Path, log: str, *, idle_seconds: float = IDLE_SECONDS) -> None:
-        """Nothing is started yet.
+        """The process is not started yet.
 
         Args:
-            root: folder whose name is left out of everything that comes back.
-            log: file in it for what libraries and tracebacks say.
-            idle_seconds: how long a process is kept that nobody asks.
+            root: folder whose name is removed from everything that comes back.
+            log: file in it for the output of libraries and for tracebacks.
+            idle_seconds: the process is ended after this time without a question.
         """
         self._log = root / log
-        self._hidden = json.dumps(f"{root}/").encode("ascii")[1:-1]
+        self._root = json.dumps(f"{root}/")[1:-1]  # as it stands in JSON
         self._idle_seconds = idle_seconds
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: ChildProcess | None = None
         self._turn = threading.Lock()  # one question at a time
-        self._asked = 0
+        self._question = 0  # number of the current question
         self._busy = False
         self._stopped = False
         self._idle: threading.Timer | None = None
 
     @property
     def pid(self) -> int | None:
-        """The process, while there is one."""
-        return self._child.pid if self._child and self._child.poll() is None else None
+        """The process id while the process runs."""
+        return self._child.pid if self._child and not self._child.has_ended() else None
 
     def ask(self, do: str, **request: Any) -> Generator[Event, None, None]:
-        """Events of one question; the last one says done, stopped or refused.
+        """Events of one question; the last one is done, stopped or refused.
 
         Closing the iterator early stops the question.
         """
@@ -58,21 +60,21 @@ class ModelProcess:
             yield {"say": "waiting"}
             self._turn.acquire()
         try:
-            yield from self._asking({"do": do, **request})
+            yield from self._answer({"do": do, **request})
         finally:
-            self._rest()
+            self._start_idle_timer()
             self._turn.release()
 
     def stop(self) -> None:
-        """End the question being answered; the model stays."""
+        """End the current question; the model stays loaded."""
         if not self._busy:
             return
         self._stopped = True
-        number, child = self._asked, self._child
+        number, child = self._question, self._child
         self._send({"id": number, "do": "stop"})
 
         def kill() -> None:
-            if self._busy and self._asked == number and child is not None:
+            if self._busy and self._question == number and child is not None:
                 child.kill()
 
         patience = threading.Timer(GRACE_SECONDS, kill)
@@ -80,38 +82,37 @@ class ModelProcess:
         patience.start()
 
     def close(self) -> None:
-        """End the process and give its memory back."""
+        """End the process, which frees its memory."""
         if self._idle:
             self._idle.cancel()
         child, self._child = self._child, None
-        if child is None:
-            return
-        child.kill()
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe:
-                pipe.close()
+        if child is not None:
+            child.close()
 
-    def _asking(self, request: Event) -> Iterator[Event]:
+    def _answer(self, request: Event) -> Iterator[Event]:
         if self._idle:
             self._idle.cancel()
         if self.pid is None:
             yield {"say": "starting"}
-            self._start()
-        self._asked += 1
+            try:
+                self._start()
+            except TrainingError as error:
+                yield {"say": "refused", "message": str(error)}
+                return
+        self._question += 1
         self._busy, self._stopped = True, False
         ended = False
         try:
-            self._send({"id": self._asked, **request})
+            self._send({"id": self._question, **request})
             for event in self._events():
                 ended = event["say"] in LAST
                 yield event
                 if ended:
                     return
             ended = True
-            yield self._died()
+            yield self._death()
         finally:
-            if not ended:  # nobody listens any more
+            if not ended:  # the caller closed the iterator
                 self.stop()
                 for event in self._events():
                     if event["say"] in LAST:
@@ -121,48 +122,38 @@ class ModelProcess:
     def _start(self) -> None:
         self.close()
         with self._log.open("wb") as log:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "gft_lite.model_server"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is the app's; this process ends with its stdin
-            )
+            command = [sys.executable, "-m", "gft_lite.model_server"]
+            self._child = ChildProcess(command, "the model process", stderr=log)
 
     def _send(self, request: Event) -> None:
-        child = self._child
-        if child is None or child.stdin is None:
-            return
-        try:
-            child.stdin.write(json.dumps(request).encode("ascii") + b"\n")
-            child.stdin.flush()
-        except OSError:  # it is dead, which the reader will see
-            pass
+        if self._child is not None:
+            self._child.send(request)
 
     def _events(self) -> Iterator[Event]:
-        """Of the present question, until the process ends."""
+        """Events of the current question, until the process ends."""
         child = self._child
-        if child is None or child.stdout is None:
-            return
-        for line in child.stdout:
-            event = json.loads(line.replace(self._hidden, b""))
-            if event.pop("id") == self._asked:
+        while child is not None and isinstance(frame := child.receive(), dict):
+            event = json.loads(json.dumps(frame).replace(self._root, ""))
+            if event.pop("id") == self._question:
                 yield event
 
-    def _died(self) -> Event:
+    def _death(self) -> Event:
+        """The last event of a question during which the process ended."""
         child, self._child = self._child, None
-        code = child.wait() if child else None
+        code = child.close(ending=True) if child else None
         if self._stopped:
             return {"say": "stopped"}
-        why = "the machine's memory ran out" if code == -9 else f"code {code}, see {self._log.name}"
+        reason = (
+            "the machine's memory ran out" if code == -9 else f"code {code}, see {self._log.name}"
+        )
         return {
             "say": "refused",
-            "message": f"The process that held the model has ended ({why}). Ask again: it is "
+            "message": f"The process that held the model has ended ({reason}). Ask again: it is "
             "started anew. If that repeats, choose fewer adapters or shorter answers.",
         }
 
-    def _rest(self) -> None:
-        """Give the memory back when nobody has asked for a while."""
+    def _start_idle_timer(self) -> None:
+        """End the process after a while without a question."""
 
         def end() -> None:
             if self._turn.acquire(blocking=False):

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from gft_lite.ui.app_state import Shell
+from gft_lite.ui.app_state import AppState
 from gft_lite.ui.compare.adapter_registry import (
     AdapterRegistry,
     base_key,
@@ -32,7 +32,7 @@ NOTHING_YET = empty(
 class ModelPicker:
     """The choice of columns, and what follows from it; `outputs` is what `seen` returns."""
 
-    shell: Shell
+    app_state: AppState
     base: gr.Dropdown
     adapters: gr.CheckboxGroup
     note: gr.HTML
@@ -61,18 +61,18 @@ class ModelPicker:
 
     def seen(self, base: str | None, keys: Sequence[str], *others: str | None) -> list[Any]:
         """The lists as they are now; a base without adapters gives way to one that has some."""
-        found = find_adapters(self.shell)
+        found = find_adapters(self.app_state)
         if found.adapters and (base is None or not found.on(base)):
             base = base_key(found.adapters[0].model)
         return self._lists(found, base, keys, *others)
 
     def rebased(self, base: str, keys: Sequence[str], *others: str | None) -> list[Any]:
         """The lists for a base that was chosen."""
-        return self._lists(find_adapters(self.shell), base, keys, *others)
+        return self._lists(find_adapters(self.app_state), base, keys, *others)
 
     def parts(self, base: str, keys: Sequence[str]) -> list[Any]:
         """The two adapters to mix, as far as they are chosen the first of those."""
-        return self._parts(find_adapters(self.shell).on(base), keys, None, None)
+        return self._parts(find_adapters(self.app_state).on(base), keys, None, None)
 
     def _lists(
         self, found: AdapterRegistry, base: str | None, keys: Sequence[str], *others: str | None
@@ -94,7 +94,7 @@ class ModelPicker:
         ]
 
     def _files(self, found: AdapterRegistry, offered: Any, *chosen: str | None) -> list[Any]:
-        files = known_files(self.shell, found)
+        files = known_files(self.app_state, found)
         usual = usual_files(offered)
         choices = [(label, path) for path, label in files.items()]
         values = [

@@ -11,7 +11,7 @@ import gradio as gr
 from gft_lite.data import FORMATS, read_report
 from gft_lite.rewards import REWARDS
 from gft_lite.types import ConfigError, GftError
-from gft_lite.ui.app_state import Shell
+from gft_lite.ui.app_state import AppState
 from gft_lite.ui.cli_client import ask
 from gft_lite.ui.data import datasets
 from gft_lite.ui.data.data_view import dry_run_view, examples_view, report_view
@@ -46,11 +46,11 @@ class DataTab:
     make_ready: Callable[..., str]
 
 
-def choices(shell: Shell) -> list[tuple[str, str]]:
+def choices(app_state: AppState) -> list[tuple[str, str]]:
     """(title, name) of every data file."""
     return [
         (f"{data.title} ({data.name})" if data.name != datasets.DEMO else data.title, data.name)
-        for data in datasets.every(shell.workspace)
+        for data in datasets.every(app_state.workspace)
     ]
 
 
@@ -59,7 +59,7 @@ def reward_choices() -> list[tuple[str, str]]:
     return [(f"{name}: {reward.about}", name) for name, reward in REWARDS.items()]
 
 
-def build(shell: Shell) -> DataTab:
+def build(app_state: AppState) -> DataTab:
     """The tab."""
     panel(heading("Your data", "Every row is read and checked here, before a GPU minute is spent."))
     with gr.Row():
@@ -71,7 +71,10 @@ def build(shell: Shell) -> DataTab:
             )
         with gr.Column(min_width=300):
             chosen = gr.Dropdown(
-                label="Files of this workspace", choices=choices(shell), value=None, elem_id="files"
+                label="Files of this workspace",
+                choices=choices(app_state),
+                value=None,
+                elem_id="files",
             )
             with gr.Row(equal_height=True):
                 hub = gr.Textbox(
@@ -126,9 +129,9 @@ def build(shell: Shell) -> DataTab:
             return
         yield [_wait("Reading every row"), gr.Column(visible=False), "", "", *still[4:]]
         try:
-            data = datasets.load(shell.workspace, name)
-            where, options = data.location(shell.workspace), data.options()
-            found = read_report(ask(shell.workspace, "data", "check", where, *options))
+            data = datasets.load(app_state.workspace, name)
+            where, options = data.location(app_state.workspace), data.options()
+            found = read_report(ask(app_state.workspace, "data", "check", where, *options))
         except Exception as error:
             yield [failure(sentence(error)), gr.Column(visible=True), *still[2:]]
             return
@@ -149,21 +152,21 @@ def build(shell: Shell) -> DataTab:
             if reward not in REWARDS:
                 raise ConfigError("Choose one of the rewards in the list.")
             asked = ("data", "dry-run", where, *options, f"--reward={reward}")
-            return dry_run_view(ask(shell.workspace, *asked), reward)
+            return dry_run_view(ask(app_state.workspace, *asked), reward)
         except Exception as error:
             return failure(sentence(error))
 
     def _rendered(where: str, options: list[str], model: str) -> str:
         try:
-            check_place("model.name", model, shell.workspace)
+            check_place("model.name", model, app_state.workspace)
             asked = ("data", "preview", where, *options, f"--rows={SHOWN_ROWS}", f"--model={model}")
-            return examples_view(ask(shell.workspace, *asked), model)
+            return examples_view(ask(app_state.workspace, *asked), model)
         except Exception as error:
             return failure(sentence(error))
 
     def location(name: str) -> tuple[str, list[str]]:
-        data = datasets.load(shell.workspace, name)
-        return data.location(shell.workspace), data.options()
+        data = datasets.load(app_state.workspace, name)
+        return data.location(app_state.workspace), data.options()
 
     @guarded
     def rescore(name: str, reward: str) -> Iterator[str]:
@@ -180,40 +183,40 @@ def build(shell: Shell) -> DataTab:
         if not sent:
             return gr.skip(), gr.skip(), gr.skip()
         try:
-            data = datasets.add_file(shell.workspace, sent, sent)
+            data = datasets.add_file(app_state.workspace, sent, sent)
         except GftError as error:
             return gr.skip(), failure(str(error)), None
-        return gr.Dropdown(choices=choices(shell), value=data.name), gr.skip(), None
+        return gr.Dropdown(choices=choices(app_state), value=data.name), gr.skip(), None
 
     def receive_hub(name: str) -> tuple[Any, Any]:
         try:
-            data = datasets.add_hub(shell.workspace, name or "")
+            data = datasets.add_hub(app_state.workspace, name or "")
         except GftError as error:
             return gr.skip(), failure(str(error))
-        return gr.Dropdown(choices=choices(shell), value=data.name), gr.skip()
+        return gr.Dropdown(choices=choices(app_state), value=data.name), gr.skip()
 
     @guarded
     def read_as(name: str, form: str, *columns: str) -> None:
         pairs = zip(FIELDS, columns, strict=True)
         said = {f: c for f, c in pairs if c and c != AS_FOUND}
-        data = datasets.load(shell.workspace, name)
+        data = datasets.load(app_state.workspace, name)
         if data.name == datasets.DEMO:
             raise ConfigError("The demo is read as it is; drop a file of your own to map columns.")
-        datasets.save(shell.workspace, replace(data, format=form, columns=said))
+        datasets.save(app_state.workspace, replace(data, format=form, columns=said))
 
     def make_ready(name: str | None, held_out: float) -> str:
         """Write the parts to train on and to measure with; the name of the data file."""
         if not name:
             raise ConfigError("Choose a file first.")
-        data = datasets.load(shell.workspace, name)
+        data = datasets.load(app_state.workspace, name)
         if data.name == datasets.DEMO:
             return data.name
-        parts = shell.workspace.new(shell.workspace.upload(name), "parts")
-        where, options = data.location(shell.workspace), data.options()
+        parts = app_state.workspace.new(app_state.workspace.upload(name), "parts")
+        where, options = data.location(app_state.workspace), data.options()
         asked = ("data", "split", where, *options, f"--held-out={int(held_out or 0)}")
-        found = ask(shell.workspace, *asked, f"--out={parts}")
+        found = ask(app_state.workspace, *asked, f"--out={parts}")
         counts = {"train": found["train_examples"], "held_out": found["held_out_examples"]}
-        return datasets.save(shell.workspace, replace(data, parts=parts.name, **counts)).name
+        return datasets.save(app_state.workspace, replace(data, parts=parts.name, **counts)).name
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     looked = [chosen, reward, model]

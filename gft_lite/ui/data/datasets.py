@@ -14,14 +14,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from gft_lite.assets import PREFIX
+from gft_lite.data.readers.files import ARCHIVE_SUFFIXES, KIND_OF_SUFFIX
 from gft_lite.data.readers.hub import HUB_NAME
-from gft_lite.data.readers.sniff import KIND_OF_SUFFIX
 from gft_lite.runs.atomic import write_atomic
 from gft_lite.types import DataError
 from gft_lite.ui.workspace import Workspace
 
 DEMO = "demo"
-PACKINGS = (".gz", ".bz2", ".xz", ".zst", ".zip")
+PACKINGS = (".gz", ".zst")
 ENDINGS = (*KIND_OF_SUFFIX, *PACKINGS)
 SHOWN_NAME = 80
 
@@ -90,10 +90,15 @@ def add_file(workspace: Workspace, sent: str, title: str) -> DataSet:
     if not workspace.contains(sent):
         raise DataError("that file was not sent by this page; nothing was read")
     *_, inner, last = ("", "", *(ending.lower() for ending in Path(title).suffixes))
+    if last in ARCHIVE_SUFFIXES:
+        raise DataError(
+            f"{shorten(title)}: archives are not read. Unpack it, and upload the data file inside; "
+            "a single file may be compressed as gz or zst."
+        )
     if last not in ENDINGS:
         raise DataError(
             f"{shorten(title)}: files of this kind are not read. Give JSONL, JSON, CSV, TSV, "
-            "Parquet or Excel, also packed as gz, bz2, xz, zst or zip."
+            "Parquet or Excel, also compressed as gz or zst."
         )
     if not Path(sent).stat().st_size:
         raise DataError(f"{shorten(title)}: the file is empty; nothing was sent")

@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.context import Context
 
 from gft_lite.types import GftError
-from gft_lite.ui.app_state import Shell
+from gft_lite.ui.app_state import AppState
 from gft_lite.ui.compare.adapter_registry import find_adapters
 from gft_lite.ui.compare.compare_view import STYLE, quiet
 from gft_lite.ui.compare.model_client import ModelProcess
@@ -31,10 +31,10 @@ NOTHING_YET = empty(
 )
 
 
-def build(shell: Shell) -> None:
+def build(app_state: AppState) -> None:
     """The tab."""
-    process = ModelProcess(shell.workspace.root, LOG, idle_seconds=IDLE_SECONDS)
-    exports = Exports(shell, process)
+    process = ModelProcess(app_state.workspace.root, LOG, idle_seconds=IDLE_SECONDS)
+    exports = Exports(app_state, process)
     panel(STYLE + heading("Export", INTRO))
     run = gr.Dropdown(label="Run or mix", choices=[])
     facts = panel(NOTHING_YET)
@@ -65,7 +65,7 @@ def build(shell: Shell) -> None:
 
     def chosen(key: str | None) -> list[Any]:
         """The page for another adapter; what belonged to the last one goes."""
-        found = find_adapters(shell)
+        found = find_adapters(app_state)
         try:
             adapter = found.find(key or "")
         except GftError:
@@ -86,7 +86,7 @@ def build(shell: Shell) -> None:
 
     def seen(key: str | None) -> list[Any]:
         """The list as it is now; what was chosen stays where it is still there."""
-        found = find_adapters(shell)
+        found = find_adapters(app_state)
         choices = [(a.label, a.key) for a in found.adapters]
         kept = key in [k for _, k in choices]
         now = key if kept else choices[0][1] if choices else None

@@ -19,7 +19,7 @@ from gft_lite.report.html import facts
 from gft_lite.report.numbers import figure, percent
 from gft_lite.runs import RunDir
 from gft_lite.types import ConfigError, RunError
-from gft_lite.ui.app_state import Shell
+from gft_lite.ui.app_state import AppState
 from gft_lite.ui.compare.adapter_registry import Adapter, base_label, find_adapters, parts_of
 from gft_lite.ui.compare.compare_view import working
 from gft_lite.ui.compare.controller import RefusedError, capital
@@ -85,15 +85,15 @@ class Written:
 class Exports:
     """What can be written for the adapters of a workspace."""
 
-    def __init__(self, shell: Shell, process: ModelProcess) -> None:
-        self.shell = shell
+    def __init__(self, app_state: AppState, process: ModelProcess) -> None:
+        self.app_state = app_state
         self.process = process
 
     def find(self, key: str | None) -> Adapter:
         """The adapter a browser means. RunError where there is none."""
         if not key:
             raise RunError("choose a run first")
-        return find_adapters(self.shell).find(key)
+        return find_adapters(self.app_state).find(key)
 
     def write(self, key: str | None, kind: str, dtype: str) -> Iterator[Written]:
         """An export, as it is written."""
@@ -118,9 +118,9 @@ class Exports:
         adapter = self.find(key)
         if adapter.config is None:
             raise RunError(f"{adapter.name} is a mix, not a run: compare it to see its figures")
-        folder = self.shell.workspace.new(self.shell.workspace.exports_dir, "report")
+        folder = self.app_state.workspace.new(self.app_state.workspace.exports_dir, "report")
         page = write_run_report(RunDir(adapter.path), folder / f"{adapter.name}-report.html")
-        return handed_out(self.shell.workspace, page)
+        return handed_out(self.app_state.workspace, page)
 
     def _write(self, adapter: Adapter, kind: str, dtype: str) -> Iterator[Written]:
         if kind not in KINDS or dtype not in DTYPES:
@@ -128,7 +128,7 @@ class Exports:
         if kind.startswith("gguf") and not has_converter():
             raise ConfigError(NO_GGUF)
         name = f"{adapter.name}-{kind}"
-        folder = self.shell.workspace.new(self.shell.workspace.exports_dir, name)
+        folder = self.app_state.workspace.new(self.app_state.workspace.exports_dir, name)
         out, written = folder / name, False
         ask = {"path": str(adapter.path), "kind": kind, "out": str(out), "dtype": dtype}
         yield Written(working(PROGRESS["starting"]))
@@ -140,7 +140,9 @@ class Exports:
                     if event["say"] == "exported":
                         written, file = True, None
                         if event["packed"]:
-                            file = handed_out(self.shell.workspace, out.with_name(f"{name}.zip"))
+                            file = handed_out(
+                                self.app_state.workspace, out.with_name(f"{name}.zip")
+                            )
                         yield Written(_exported(out, event), file, event["card"])
                     elif event["say"] in PROGRESS:
                         yield Written(working(PROGRESS[event["say"]]))

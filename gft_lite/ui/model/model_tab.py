@@ -10,6 +10,7 @@ import gradio as gr
 
 from gft_lite.config import (
     EMBEDDED_MODEL,
+    REGISTRY,
     RunConfig,
     card_presets,
     load_config,
@@ -20,18 +21,17 @@ from gft_lite.memory import CARDS_GIB, GIB, Card, forecast, shape_of, this_card
 from gft_lite.report.numbers import look
 from gft_lite.rewards import REWARDS
 from gft_lite.types import ConfigError, ModelError
-from gft_lite.ui.app_state import Shell
+from gft_lite.ui.app_state import AppState
 from gft_lite.ui.data import datasets
 from gft_lite.ui.data.data_tab import reward_choices
 from gft_lite.ui.errors import guarded, sentence
 from gft_lite.ui.html import failure, heading, panel, styled, text
 from gft_lite.ui.model.run_form import (
-    METHOD_NAMES,
-    METHODS,
     SETTINGS,
     Choice,
     command_line,
     configured,
+    method_choices,
 )
 from gft_lite.ui.web_settings import check_settings
 
@@ -81,18 +81,18 @@ def preset_for(card: Card | None) -> str:
     return fitting[-1] if fitting else NO_GPU_PRESET
 
 
-def ready_choices(shell: Shell) -> list[tuple[str, str]]:
+def ready_choices(app_state: AppState) -> list[tuple[str, str]]:
     """(title, name) of every data file that can be trained on."""
     return [
         (f"{d.title} · {d.train:,} to train on, {d.held_out:,} held out", d.name)
-        for d in datasets.every(shell.workspace)
+        for d in datasets.every(app_state.workspace)
         if d.ready
     ]
 
 
-def adapter_choices(shell: Shell) -> list[tuple[str, str]]:
+def adapter_choices(app_state: AppState) -> list[tuple[str, str]]:
     """(run, adapter folder) of every run that has one."""
-    found = [(j.name, j.run.adapter_dir) for j in shell.jobs.list() if j.state == "finished"]
+    found = [(j.name, j.run.adapter_dir) for j in app_state.jobs.list() if j.state == "finished"]
     return [(FRESH, ""), *((f"the one of {name}", str(path)) for name, path in found)]
 
 
@@ -105,7 +105,7 @@ def preset_choices() -> list[tuple[str, str]]:
     return out
 
 
-def build(shell: Shell) -> ModelTab:
+def build(app_state: AppState) -> ModelTab:
     """The tab."""
     card = this_card()
     begin = [preset_for(card)]
@@ -113,7 +113,7 @@ def build(shell: Shell) -> ModelTab:
     panel(heading("Model & method", "A preset is a good start; change what you know better."))
     with gr.Row():
         data = gr.Dropdown(
-            ready_choices(shell), value=datasets.DEMO, label="Data", elem_id="train-data"
+            ready_choices(app_state), value=datasets.DEMO, label="Data", elem_id="train-data"
         )
         preset = gr.Dropdown(
             preset_choices(),
@@ -132,13 +132,16 @@ def build(shell: Shell) -> ModelTab:
             elem_id="model-name",
         )
         adapter = gr.Dropdown(
-            adapter_choices(shell), value="", label="Start from", info="An earlier run, or nothing."
+            adapter_choices(app_state),
+            value="",
+            label="Start from",
+            info="An earlier run, or nothing.",
         )
         reward = gr.Dropdown(
             reward_choices(), value="math", label="Reward", info="How an answer is judged."
         )
     method = gr.Radio(
-        [(f"{METHOD_NAMES[name]}: {said}", name) for name, said in METHODS.items()],
+        method_choices(),
         value="gft",
         label="Method",
         elem_id="method",
@@ -183,14 +186,14 @@ def build(shell: Shell) -> ModelTab:
         more: str,
         *values: float | None,
     ) -> Choice:
-        if method not in METHODS or reward not in REWARDS:
+        if method not in REGISTRY or reward not in REWARDS:
             raise ConfigError("Choose a method and a reward from their lists.")
-        chosen = datasets.load(shell.workspace, data)
+        chosen = datasets.load(app_state.workspace, data)
         if not chosen.ready:
             raise ConfigError(
                 "This file is not ready: look at it under Data and press “Train on this file”."
             )
-        settings = tuple(chosen.settings(shell.workspace))
+        settings = tuple(chosen.settings(app_state.workspace))
         return Choice(
             tuple(presets), model, adapter or None, method, reward, settings, values, more
         )
@@ -200,7 +203,7 @@ def build(shell: Shell) -> ModelTab:
         try:
             asked = choice(*values)
             config = configured(asked)
-            check_settings(config, shell.workspace)
+            check_settings(config, app_state.workspace)
         except Exception as error:
             off = gr.Button(interactive=False)
             return "", failure(sentence(error)), off, gr.skip(), gr.skip()
@@ -216,7 +219,7 @@ def build(shell: Shell) -> ModelTab:
 
     def start_run(*values: Any) -> str:
         """Start the run that the fields describe; its name."""
-        return shell.jobs.start(configured(choice(*values))).path.name
+        return app_state.jobs.start(configured(choice(*values))).path.name
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     told = [badge, wrong, start, command, document]

@@ -10,21 +10,16 @@ from typing import Any
 
 import yaml
 
-from gft_lite.config import RunConfig, load_config
+from gft_lite.config import REGISTRY, RunConfig, load_config
+from gft_lite.config.methods import DEFAULT_METHOD
 from gft_lite.report.numbers import look
 from gft_lite.types import ConfigError
 
-METHODS = {
-    "gft": "The group learns: what is better than its group is encouraged, what is worse is not.",
-    "sft": "Imitate every expert answer, right or wrong. The plain baseline.",
-    "dft": "Imitate, but tokens the model finds unlikely count less.",
-    "asft": "DFT, held close to the base model token by token.",
-    "psft": "Imitate in small clipped moves, for several updates on the same answers.",
-    "grpo": "Only self responses compete; needs a model that succeeds now and then.",
-    "luffy": "GRPO with expert and teacher answers in the group.",
-    "chord": "GRPO on self responses, mixed with imitation of the expert.",
-}
-METHOD_NAMES = {name: name.upper() for name in METHODS}
+
+def method_choices() -> list[tuple[str, str]]:
+    """(label and description, name) of every registered method, the default one first."""
+    names = sorted(REGISTRY, key=lambda name: name != DEFAULT_METHOD)
+    return [(f"{REGISTRY[name].label}: {REGISTRY[name].description}", name) for name in names]
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class Followed:
         self._starts: list[Event] = []
 
     def _read(self) -> None:
-        if self.run.events_fault():
+        if self.run.event_log.fault():
             return
         try:
             with self.run.events_file.open("rb") as file:

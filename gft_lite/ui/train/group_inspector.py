@@ -14,7 +14,7 @@ from gft_lite.report.numbers import figure, look, number, percent
 from gft_lite.report.record import responses
 from gft_lite.runs import RunDir
 from gft_lite.types import RunError
-from gft_lite.ui.app_state import Shell
+from gft_lite.ui.app_state import AppState
 from gft_lite.ui.errors import guarded
 from gft_lite.ui.html import empty, failure, panel, styled, text
 
@@ -40,7 +40,7 @@ class Inspector:
     tau: gr.Slider
 
 
-def build(shell: Shell, runs: gr.Radio) -> Inspector:
+def build(app_state: AppState, runs: gr.Radio) -> Inspector:
     """The inspector of the run that is chosen in `runs`."""
     with gr.Column(visible=False, elem_id="inspector") as controls:
         panel(styled(f'<p class="intro">{text(INTRO)}</p>'))
@@ -72,7 +72,7 @@ def build(shell: Shell, runs: gr.Radio) -> Inspector:
     def show(name: str | None, at: float, which: float, by: str, tau: float, on: bool) -> Any:
         if not name:
             return gr.skip(), NOTHING
-        run = RunDir(shell.workspace.run(name))
+        run = RunDir(app_state.workspace.run(name))
         return group_view(run, int(at), int(which), by, tau, on)
 
     changed = [step.change, group.change, tau.input, by.change, what_if.change]

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from gft_lite.runs import BUSY
-from gft_lite.ui.app_state import Shell
+from gft_lite.ui.app_state import AppState
 from gft_lite.ui.errors import guarded, sentence
 from gft_lite.ui.html import panel
 from gft_lite.ui.queue import RESUMABLE
@@ -32,12 +32,12 @@ class TrainTab:
     show: Callable[[str | None], list[Any]]
 
 
-def choices(shell: Shell) -> list[tuple[str, str]]:
+def choices(app_state: AppState) -> list[tuple[str, str]]:
     """(what a person reads, name) of every run."""
-    return [(listed(job), job.name) for job in shell.jobs.list()]
+    return [(listed(job), job.name) for job in app_state.jobs.list()]
 
 
-def build(shell: Shell) -> TrainTab:
+def build(app_state: AppState) -> TrainTab:
     """The tab."""
     follower = Follower()
     shown = gr.State(())
@@ -56,7 +56,7 @@ def build(shell: Shell) -> TrainTab:
                 with gr.Tab("Curves", id="curves"):
                     curves = panel(elem_id="run-curves")
                 with gr.Tab("Inside a group", id="inside"):
-                    inspector = group_inspector.build(shell, runs)
+                    inspector = group_inspector.build(app_state, runs)
     timer = gr.Timer(LOOK_SECONDS)
     outputs = [runs, head, stop, go_on, wary, curves]
     outputs += [inspector.controls, inspector.step, inspector.group, inspector.tau, inspector.view]
@@ -64,7 +64,7 @@ def build(shell: Shell) -> TrainTab:
 
     def view(chosen: str | None, before: tuple[Any, ...], anew: bool) -> list[Any]:
         """Everything that has changed since `before`."""
-        labels = choices(shell)
+        labels = choices(app_state)
         names = [name for _, name in labels]
         if not names and before == (labels,):
             return [gr.skip()] * len(outputs)
@@ -72,9 +72,9 @@ def build(shell: Shell) -> TrainTab:
             return [gr.Radio(choices=[], value=None), NO_RUNS, *NOTHING_ELSE, (labels,)]
         if chosen not in names:
             chosen, anew = names[0], True
-        job = shell.jobs.job(chosen)
+        job = app_state.jobs.job(chosen)
         version = follower.followed(job).version(job)
-        waits = (job.state, job.run.stop_file.exists(), shell.jobs.place(chosen))
+        waits = (job.state, job.run.stop_file.exists(), app_state.jobs.place(chosen))
         stored = job.run.group_steps()
         now = (labels, version, waits, bool(stored))
         if now == before:
@@ -87,7 +87,7 @@ def build(shell: Shell) -> TrainTab:
         first = anew or len(before) < 4 or before[1][0] != chosen or not before[3]
         return [
             listing,
-            run_head(seen, shell.jobs),
+            run_head(seen, app_state.jobs),
             gr.Button(visible=job.state in (*BUSY, "queued")),
             gr.Button(visible=job.state in RESUMABLE),
             run_warnings(follower.followed(job).warnings(job)),
@@ -113,11 +113,11 @@ def build(shell: Shell) -> TrainTab:
 
     @guarded
     def ask_stop(chosen: str) -> None:
-        shell.jobs.stop(chosen)
+        app_state.jobs.stop(chosen)
 
     @guarded
     def ask_resume(chosen: str) -> None:
-        shell.jobs.resume(chosen)
+        app_state.jobs.resume(chosen)
 
     for button, ask in ((stop, ask_stop), (go_on, ask_resume)):
         button.click(ask, runs, None, **hidden).then(guarded(choose), runs, outputs, **hidden)

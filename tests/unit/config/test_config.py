@@ -21,7 +21,7 @@ from gft_lite.config import (
     parse_override,
     preset_names,
 )
-from gft_lite.config.methods import METHOD_CONFIGS
+from gft_lite.config.methods import REGISTRY
 from gft_lite.rewards import REWARDS, read_spec
 from gft_lite.types import ConfigError, RewardError
 
@@ -309,9 +309,7 @@ def numbers_of(section: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 NUMBERS = [(key, "gft") for key in numbers_of(RunConfig)] + [
-    (f"method.{key}", name)
-    for name, section in METHOD_CONFIGS.items()
-    for key in numbers_of(section)
+    (f"method.{key}", name) for name, entry in REGISTRY.items() for key in numbers_of(entry.config)
 ]
 
 

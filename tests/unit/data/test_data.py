@@ -550,7 +550,7 @@ def test_hub_offline_says_what_to_do() -> None:
         "except DataError as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert "'no-such-owner/no-such-set' is no file here" in done.stdout, done.stderr
+    assert "'no-such-owner/no-such-set' is not a file here" in done.stdout, done.stderr
     assert "download its Parquet or JSONL file" in done.stdout
 
 

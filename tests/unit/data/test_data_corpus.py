@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -189,9 +190,9 @@ def test_oasst_threads() -> None:
 
 def test_mapping_of_every_kind() -> None:
     columns = {
-        "prompt": "frage+hinweis",
+        "prompt": r"{frage}\n\n{hinweis}",
         "expert": r"{antwort}\nThat is {{{pruefung.wert}}}.",
-        "teachers": "r1,qwen",
+        "teachers": ["r1", "qwen"],
         "answer": "pruefung.wert",
     }
     (example,) = load_examples(CORPUS / "mapped.jsonl", columns=columns).examples
@@ -203,15 +204,36 @@ def test_mapping_of_every_kind() -> None:
     assert again.teachers == ("6", "5")
 
 
+def test_older_forms_of_mapping_are_converted(tmp_path: Path) -> None:
+    """`a+b` is the template with a blank line, an empty cell leaves none; `a,b` is the list."""
+    older = {"prompt": "frage+hinweis", "expert": "antwort", "teachers": "r1,qwen"}
+    loaded = load_examples(CORPUS / "mapped.jsonl", columns=older)
+    assert loaded.examples[0].question == "What is 2 + 3?\n\nUse your fingers."
+    assert loaded.examples[0].teachers == ("5", "6")
+    assert loaded.recognised.notes == (
+        r"prompt=frage+hinweis is an older form of mapping; write prompt: '{frage}\n\n{hinweis}'",
+        "teachers=r1,qwen is an older form of mapping; write teachers: [r1, qwen]",
+    )
+    rows = [{"q": "one", "hint": hint, "a": "1"} for hint in ("", None, "two")]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for prompt in ("q+hint", "hint+q"):
+        found = load_examples(path, columns={"prompt": prompt, "answer": "a"}).examples
+        both = "one\n\ntwo" if prompt == "q+hint" else "two\n\none"
+        assert [example.question for example in found] == ["one", both]
+    with pytest.raises(DataError, match=r"write the template '\{q\}.*\{a\}'"):
+        load_examples(path, columns={"prompt": "q+hint+a", "answer": "a"})
+
+
 @pytest.mark.parametrize(
     ("said", "phrase"),
     [
-        ({"prompt": "frage+hinweiss"}, "no column 'hinweiss'"),
+        ({"prompt": "{frage}{hinweiss}"}, "no column 'hinweiss'"),
         ({"prompt": "{fragen}"}, "Did you mean 'frage'"),
-        ({"prompt": "frage", "expert": "r1,nothing"}, "no column 'nothing'"),
+        ({"prompt": "frage", "expert": ["r1", "nothing"]}, "no column 'nothing'"),
         ({"prompt": "frage", "expert": "{pruefung}"}, "is an object; only text and numbers"),
     ],
 )
-def test_mapping_mistakes(said: dict[str, str], phrase: str) -> None:
+def test_mapping_mistakes(said: dict[str, str | list[str]], phrase: str) -> None:
     with pytest.raises(DataError, match=phrase):
         load_examples(CORPUS / "mapped.jsonl", columns={"expert": "antwort"} | said)

@@ -8,19 +8,17 @@ from pathlib import Path
 import pytest
 from samples import GSM8K
 
-from gft_lite.config import GroupConfig
 from gft_lite.data import (
     check_file,
+    filter_examples,
     fix_file,
     load_examples,
+    read_report,
     report_json,
     report_text,
     split_file,
-    where,
 )
-from gft_lite.data.checks.effort import effort_shares
 from gft_lite.data.checks.minhash import Sketches
-from gft_lite.data.checks.scripts import script_of
 from gft_lite.data.store import ExampleBuffer, StoredExamples, subset
 from gft_lite.preflight.reward_check import row_scorer
 from gft_lite.report.data import data_page, write_data_page
@@ -46,7 +44,9 @@ DOUBTS = {
 
 def test_doubts() -> None:
     with build_scorer("math") as scorer:
-        report = check_file(DOUBTFUL, against=HELD_OUT, judge=row_scorer(scorer), judged="math")
+        report = check_file(
+            DOUBTFUL, against=HELD_OUT, row_scorer=row_scorer(scorer), reward="math"
+        )
     found: dict[str, list[int]] = {}
     for finding in report.findings:
         found.setdefault(finding.kind, []).append(finding.row)
@@ -64,31 +64,16 @@ def test_an_answer_the_reward_cannot_use(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a", "answer": "seven"}\n{"prompt": "b", "answer": "7"}\n')
     with build_scorer("number") as scorer:
-        report = check_file(path, judge=row_scorer(scorer))
+        report = check_file(path, row_scorer=row_scorer(scorer))
     assert [(f.kind, f.row) for f in report.findings] == [("unusable answer", 1)]
 
 
-def test_columns_scripts_and_effort() -> None:
+def test_columns() -> None:
     report = check_file(CORPUS / "mixed_types.jsonl")
     prompt, expert = report.columns
     assert (prompt.name, prompt.filled) == ("prompt", 5)
     assert dict(prompt.kinds) == {"text": 3, "a number": 1, "true/false": 1}
     assert dict(expert.kinds) == {"text": 3, "an object": 1, "a list": 1}
-    assert check_file(CORPUS / "cyrillic.csv").scripts == {"Cyrillic": 1}
-    assert [script_of(text) for text in ("größer", "二足す", "你好", "2+2", "ไทย", "ქართული")] == [
-        *("Latin", "Kana", "Han", "none", "Thai", "other")
-    ]
-
-
-def test_effort() -> None:
-    """Prompt 10, response 10, one expert, 4 self: 60 + 240 passes of training, 80 of sampling."""
-    shares = effort_shares(10, 10, {"expert": 1, "teacher": 0}, GroupConfig())
-    assert shares == {
-        "training on expert": 60 / 380,
-        "training on self": 240 / 380,
-        "sampling self": 80 / 380,
-    }
-    assert effort_shares(10, 0, {"expert": 0, "teacher": 0}, GroupConfig()) == {}
 
 
 STORY = (
@@ -131,8 +116,13 @@ def test_fix(tmp_path: Path) -> None:
     """Rows read = written + joined + left out, and the clean file is clean."""
     out = tmp_path / "clean.jsonl"
     with build_scorer("math") as scorer:
-        judge = row_scorer(scorer)
-        fixed = fix_file(DOUBTFUL, out, against=HELD_OUT, judge=judge, drop_rejected=True)
+        fixed = fix_file(
+            DOUBTFUL,
+            out,
+            against=HELD_OUT,
+            row_scorer=row_scorer(scorer),
+            drop_rejected=True,
+        )
     assert (fixed.rows, fixed.written, fixed.joined, fixed.left_out) == (8, 4, 1, 3)
     assert fixed.reasons == {"leak": 1, "rejected expert": 2}
     left = [json.loads(line) for line in fixed.left_out_file.read_text().splitlines()]
@@ -155,7 +145,9 @@ def test_rows_joined_to_a_left_out_row_are_listed_too(tmp_path: Path) -> None:
     rows = [row | {"expert": "19"}, row | {"teachers": ["18"]}, {"prompt": "a", "answer": "1"}]
     path.write_text("".join(json.dumps(each) + "\n" for each in rows))
     with build_scorer("math") as scorer:
-        fixed = fix_file(path, tmp_path / "c.jsonl", judge=row_scorer(scorer), drop_rejected=True)
+        fixed = fix_file(
+            path, tmp_path / "c.jsonl", row_scorer=row_scorer(scorer), drop_rejected=True
+        )
     assert (fixed.written, fixed.joined, fixed.left_out) == (1, 0, 2)
     assert fixed.reasons == {"rejected expert": 1, "joined": 1}
 
@@ -218,8 +210,10 @@ def test_page_is_harmless(tmp_path: Path) -> None:
 
 
 def test_report_is_json() -> None:
-    document = json.loads(json.dumps(report_json(check_file(DOUBTFUL))))
+    report = check_file(DOUBTFUL)
+    document = json.loads(json.dumps(report_json(report)))
     assert document["counts"]["echo"] == 1 and document["groups"] == 7
+    assert read_report(document | {"effort": {}, "scripts": {}}) == report
 
 
 def example(n: int) -> Example:
@@ -229,18 +223,20 @@ def example(n: int) -> Example:
 
 def test_examples_on_disk_are_the_same_as_in_memory() -> None:
     memory, disk = ExampleBuffer(100), ExampleBuffer(3)
-    for gathering in (memory, disk):
+    for buffer in (memory, disk):
         for n in range(10):
-            gathering.add(example(n))
+            buffer.add(example(n))
         for n in (9, 1):
-            gathering.join(n, Example(example(n).prompt, (f"e{n}",), ("t",), str(n), row=50))
-    wanted, found = memory.gathered(), disk.gathered()
+            buffer.join(n, Example(example(n).prompt, (f"e{n}",), ("t",), str(n), row=50))
+    wanted, found = memory.sequence(), disk.sequence()
     assert isinstance(wanted, tuple) and isinstance(found, StoredExamples)
     assert tuple(found) == wanted and len(found) == 10 and found[-1] == wanted[-1]
     assert wanted[9].teachers == ("t",) and wanted[9].experts == ("e9",)
     assert tuple(found[2:8:2]) == wanted[2:8:2]
-    odd = where(found, lambda e: e.row % 2 == 1)
-    assert isinstance(odd, StoredExamples) and tuple(odd) == where(wanted, lambda e: e.row % 2 == 1)
+    odd = filter_examples(found, lambda e: e.row % 2 == 1)
+    assert isinstance(odd, StoredExamples) and tuple(odd) == filter_examples(
+        wanted, lambda e: e.row % 2 == 1
+    )
     assert tuple(subset(odd, [1, 0])) == (wanted[2], wanted[0])
     with pytest.raises(IndexError):
         found[10]
@@ -251,11 +247,11 @@ def test_gsm8k_end_to_end(tmp_path: Path) -> None:
     """Every published expert earns its reward, and no test question is among the training ones."""
     with build_scorer("math") as scorer:
         report = check_file(
-            GSM8K / "train.parquet", against=GSM8K / "test.parquet", judge=row_scorer(scorer)
+            GSM8K / "train.parquet", against=GSM8K / "test.parquet", row_scorer=row_scorer(scorer)
         )
     assert (report.rows, report.usable, report.groups) == (7473, 7473, 7473)
     assert report.recognised.format == "gsm8k" and set(report.counts) <= {"near", "near leak"}
-    assert report.characters["prompt"].count == 7473 and report.scripts == {"Latin": 7473}
+    assert report.characters["prompt"].count == 7473
     fixed = fix_file(GSM8K / "train.parquet", tmp_path / "clean.jsonl")
     assert (fixed.written, fixed.left_out) == (7473, 0)
     assert load_examples(tmp_path / "clean.jsonl", limit=1).examples[0].answer == "72"

@@ -2,7 +2,7 @@
 what an interrupted comparison does, and the refusals."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ from gft_lite.assets import resolve
 from gft_lite.cli import app
 from gft_lite.cli.methods import parse_entries
 from gft_lite.config import DataConfig, RunConfig, load_config
-from gft_lite.data import load_examples, spelled, split_file
+from gft_lite.data import load_examples, normalized_prompt, split_file
 from gft_lite.experiments import MethodComparison, Variant, run_comparison
 from gft_lite.experiments.rows import Row, equal, learning_rates
 from gft_lite.experiments.split import split, write
 from gft_lite.runs import RunDir
-from gft_lite.types import ConfigError, DataError, RewardError, RunError
+from gft_lite.types import ConfigError, DataError, Example, RewardError, RunError
 
 FEW = (
     "train.steps=2",
@@ -60,6 +60,10 @@ def common(own_file: Path) -> Callable[..., RunConfig]:
     return make
 
 
+def prompts(examples: Iterable[Example]) -> set[str]:
+    return {normalized_prompt(example) for example in examples}
+
+
 def contest(config: RunConfig, entries: list[Variant], out: Path, **more: Any) -> MethodComparison:
     return run_comparison(
         config, entries, out, title="t", lead="l", document="methods.json", **more
@@ -74,21 +78,21 @@ def test_a_split_is_disjoint_by_prompt_and_the_same_whatever_the_order(
 ) -> None:
     data = DataConfig(path=str(own_file), columns=COLUMNS)
     found = split(data, 12, choosing=True)
-    parts = [{spelled(e) for e in part} for part in (found.train, found.choose, found.measure)]
+    parts = [prompts(part) for part in (found.train, found.choose, found.measure)]
     assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
     assert [len(part) for part in parts] == [48, 3, 9]
     assert len(found.train) + len(found.choose) + len(found.measure) == 61
     turned = tmp_path / "turned.jsonl"
     turned.write_text("".join(reversed(own_file.read_text().splitlines(keepends=True))))
     again = split(DataConfig(path=str(turned), columns=COLUMNS), 12, choosing=True)
-    assert [{spelled(e) for e in p} for p in (again.train, again.choose, again.measure)] == parts
+    assert [prompts(part) for part in (again.train, again.choose, again.measure)] == parts
     aside = split_file(own_file, tmp_path / "parts", 12, columns=COLUMNS).held_out
-    assert {spelled(e) for e in load_examples(aside).examples} == parts[1] | parts[2]
+    assert prompts(load_examples(aside).examples) == parts[1] | parts[2]
 
 
 def test_at_most_a_fifth_is_held_out(own_file: Path) -> None:
     data = DataConfig(path=str(own_file), columns=COLUMNS)
-    assert len({spelled(e) for e in split(data, 200, choosing=False).measure}) == 12
+    assert len(prompts(split(data, 200, choosing=False).measure)) == 12
     with pytest.raises(DataError, match=r"of its 10 prompts too few.*--eval"):
         split(data.model_copy(update={"limit": 10}), 200, choosing=False)
 

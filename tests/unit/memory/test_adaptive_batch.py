@@ -25,7 +25,7 @@ from gft_lite.rewards import build_scorer
 from gft_lite.runs import RunDir
 from gft_lite.training import worker
 from gft_lite.training.likelihood import mean_logps
-from gft_lite.training.memory_probe import longest_sequences, wanted
+from gft_lite.training.memory_probe import longest_sequences, should_probe
 from gft_lite.types import Example, Message, TrainingError
 
 MakeConfig = Callable[..., RunConfig]
@@ -87,7 +87,7 @@ def test_the_gradient_is_the_same_after_running_out_of_memory(
         config, tmp_path / "small", SmallDevice(tiny_policy(), tokens=700)
     )
     assert (caught - wanted_gradient).norm() <= 1e-5 * wanted_gradient.norm()
-    assert 100 < trainer.fitting.micro_batch_tokens <= 700
+    assert 100 < trainer.batch_sizes.micro_batch_tokens <= 700
     told = list(trainer.run.events("out_of_memory"))
     assert told and told[0]["before"] == 4096 and told[-1]["setting"] == "train.micro_batch_tokens"
     assert [e["after"] for e in told[:-1]] == [e["before"] for e in told[1:]]
@@ -103,7 +103,7 @@ def test_a_rollout_that_ran_out_equals_one_that_began_small(
     trainer = make_trainer(small_config(), tmp_path / "large", policy)
     data = trainer.rollout.draw(0)[0]
     assert data.sequences == wanted_data.sequences
-    assert trainer.fitting.rollout_batch == 2
+    assert trainer.batch_sizes.rollout_batch == 2
     assert [e["after"] for e in trainer.run.events("out_of_memory")] == [4, 2]
 
 
@@ -172,7 +172,9 @@ def test_a_dry_step_meets_the_longest_there_can_be_and_changes_no_number(
     (dry,) = runs[1].events("dry_step")
     assert dry["step"] == 0 and dry["micro_batch_tokens"] == 2048
     assert dry["longest_tokens"] > small_config().group.max_new_tokens
-    assert wanted("auto", torch.device("cuda")) and not wanted(False, torch.device("cuda"))
+    assert should_probe("auto", torch.device("cuda")) and not should_probe(
+        False, torch.device("cuda")
+    )
 
 
 def test_a_dry_step_finds_the_size_before_the_first_step(

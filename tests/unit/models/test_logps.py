@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gft_lite.config import METHOD_CONFIGS, GftMethod, GrpoMethod
+from gft_lite.config import REGISTRY, AsftMethod, DftMethod, GftMethod, GrpoMethod, SftMethod
 from gft_lite.methods import METHODS, LossInputs
 from gft_lite.models.logps import OnePass, TokenLoss, chunked_logps, one_pass
 
@@ -15,7 +15,7 @@ N, H, V = 23, 8, 37  # more rows than a chunk, and not a multiple of one
 CHUNK = 5 * V
 RELATIVE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 
-CASES = [pytest.param(name, make(), id=name) for name, make in METHOD_CONFIGS.items()] + [
+CASES = [pytest.param(name, entry.config(), id=name) for name, entry in REGISTRY.items()] + [
     pytest.param("gft", GftMethod(kl_coef=0.3), id="gft-kl"),
     pytest.param("grpo", GrpoMethod(kl_coef=0.3), id="grpo-kl"),
 ]
@@ -100,7 +100,7 @@ def test_one_pass_equals_autograd_through_all_logits(
 
 
 def test_values_are_those_of_the_scoring_path() -> None:
-    head, tokens = Head(torch.float32), Tokens("asft", METHOD_CONFIGS["asft"](), torch.float32)
+    head, tokens = Head(torch.float32), Tokens("asft", AsftMethod(), torch.float32)
     with torch.no_grad():
         read = chunked_logps(tokens.hidden, tokens.targets, head, V, CHUNK, **tokens.kl)
     seen: list[Tensor] = []
@@ -117,7 +117,7 @@ def test_values_are_those_of_the_scoring_path() -> None:
 
 def test_slope_is_the_derivative_of_the_unscaled_loss() -> None:
     """DFT's slope is −p at every token, whatever the token counts in the step."""
-    tokens = Tokens("dft", METHOD_CONFIGS["dft"]())
+    tokens = Tokens("dft", DftMethod())
     found = tokens.ours(Head(torch.float64), factor=7.0)
     assert torch.allclose(found.slope, -found.logps.exp())
 
@@ -134,7 +134,7 @@ def test_a_trainable_head_gets_its_gradient() -> None:
 
 def test_a_loss_scaler_saves_small_gradients_in_float16() -> None:
     """At 1e-8 a token every float16 gradient is zero, unless the scaler's factor is in the pass."""
-    head, tokens = Head(torch.float16), Tokens("sft", METHOD_CONFIGS["sft"](), torch.float16)
+    head, tokens = Head(torch.float16), Tokens("sft", SftMethod(), torch.float16)
     _, wanted = tokens.naive(head)
     assert tokens.ours(head, factor=1e-8).hidden_grad.abs().max() == 0
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gft_lite.rewards import REWARDS, Target, build_scorer, target_of
-from gft_lite.rewards.extract import extract_answer
+from gft_lite.rewards.answers.extract import extract_answer
+from gft_lite.rewards.answers.plain_number import last_number, parse_number
 from gft_lite.rewards.overlap import common_subsequence
-from gft_lite.rewards.plain_number import last_number, parse_number
 from gft_lite.types import Example, Message, RewardError, Score
 
 
@@ -563,6 +563,25 @@ def test_json_schema_keywords():
         assert one(spec, text).parts["valid"] == good, text
     closed = {"type": "object", "properties": {"a": {"const": 1}}, "additionalProperties": False}
     assert one({"name": "json", "schema": closed}, '{"a": 1, "b": 2}').parts["valid"] == 0.5
+    word = {"type": "string", "pattern": "^[a-z]+$"}
+    tree = {
+        "$defs": {"node": {"properties": {"word": word, "next": {"$ref": "#/$defs/node"}}}},
+        "properties": {"root": {"$ref": "#/$defs/node"}},
+    }
+    for text, share in [
+        ('{"root": {"word": "a", "next": {"word": "b"}}}', 1),
+        ('{"root": {"word": "a", "next": {"word": "B"}}}', 0),
+        ("{}", 0.5),
+        ('{"root": ' + '{"next": ' * 900 + "{}" + "}" * 901, 0),
+    ]:
+        assert one({"name": "json", "schema": tree}, text).parts["valid"] == share, text
+    draft_7 = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "definitions": {"a": {"items": [{"const": 1}], "additionalItems": False}},
+        "allOf": [{"$ref": "#/definitions/a"}],
+    }
+    spec = {"name": "json", "schema": draft_7}
+    assert [one(spec, text).parts["valid"] for text in ("[1]", "[1, 2]", "[2]")] == [1, 0, 0]
     above = {"type": "number", "exclusiveMinimum": 0, "maximum": 5}
     assert [one({"name": "json", "schema": above}, n).parts["valid"] for n in "059"] == [0, 1, 0]
 
@@ -665,7 +684,14 @@ def test_sum_keeps_inner_parts_and_labels():
         ),
         ({"name": "regex", "pattern": "a(b"}, "missing ), unterminated subpattern at position 1"),
         ({"name": "json", "schema": {"typ": "object"}}, "keyword 'typ' at $"),
-        ({"name": "json", "schema": {"properties": {"a": {"pattern": "x"}}}}, "at $.a"),
+        ({"name": "json", "schema": {"properties": {"a": {"patern": "x"}}}}, "at $.a"),
+        ({"name": "json", "schema": {"items": {"anyOf": [{"minn": 1}]}}}, "at $.items.anyOf[0]"),
+        ({"name": "json", "schema": {"type": "dict"}}, "not valid at $.type: 'dict'"),
+        ({"name": "json", "schema": {"pattern": "a(b"}}, "not valid at $.pattern: 'a(b'"),
+        ({"name": "json", "schema": {"$ref": "http://x.example/a.json"}}, "leaves the schema"),
+        ({"name": "json", "schema": {"$ref": "other.json#/a"}}, "leaves the schema"),
+        ({"name": "json", "schema": {"$ref": "#/$defs/a"}}, "points to nothing"),
+        ({"name": "json", "schema": {"$ref": "#"}}, "refers to itself"),
         ({"name": "json", "type": "dict"}, "one of object, array"),
         ({"name": "overlap", "measure": "bleu"}, "one of rouge_l, ngrams"),
         ({"name": "choice", "choices": ["A"]}, "at least two"),
@@ -793,7 +819,7 @@ def test_custom_reward_only_where_allowed(custom, tmp_path):
         (tmp_path / "bad.py").write_text(text)
         with pytest.raises(RewardError, match=says):
             build_scorer({"file": str(tmp_path / "bad.py")}, allow_custom=True)
-    with pytest.raises(RewardError, match="is no file"):
+    with pytest.raises(RewardError, match="is not a file"):
         build_scorer({"file": str(tmp_path / "none.py")}, allow_custom=True)
 
 
@@ -815,6 +841,21 @@ def test_endless_regex_is_killed_and_the_next_is_scored():
         ]  # fmt: skip
         assert time.perf_counter() - started < 10
         assert (scorer.counts.scored, scorer.counts.timeouts) == (3, 1)
+
+
+def test_a_schema_whose_pattern_runs_without_end_costs_one_response():
+    schema = {"type": "string", "pattern": "^(a|aa)+$"}
+    with build_scorer({"name": "json", "schema": schema}, timeout_seconds=0.5) as scorer:
+        scores = scorer.score([(f'"{text}"', Target()) for text in ("b", "a" * 60 + "b", "aa")])
+        assert [(s.verdict, s.parts.get("valid")) for s in scores] == [
+            ("ok", 0), ("timeout", None), ("ok", 1),
+        ]  # fmt: skip
+
+
+def test_json_without_a_schema_starts_no_process():
+    with build_scorer({"name": "json", "required": ["a"]}) as scorer:
+        assert scorer.score([('{"a": 1}', Target())])[0].value == 1
+        assert scorer._process.pid is None
 
 
 def test_order_large_items_and_repeats_survive_the_pipe():

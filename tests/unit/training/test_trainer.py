@@ -99,9 +99,9 @@ def test_a_step_without_contrast_changes_nothing(small_config: MakeConfig, tmp_p
     config = small_config("reward=length", "reward.max_chars=100000")
     trainer = make_trainer(config, tmp_path / "run")
     before = [p.detach().clone() for p in trainer.parameters]
-    event = trainer._one_step()
-    assert event["degenerate_groups"] == event["groups"] == 3
-    assert event["trained_responses"] == 0 and event["skipped_update"] == 1
+    event = trainer.train_step()
+    assert event.degenerate_groups == event.groups == 3
+    assert event.trained_responses == 0 and event.skipped_update == 1
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.parameters, strict=True))
 
 
@@ -216,7 +216,7 @@ def test_grpo_ratio_starts_at_one_and_moves(small_config: MakeConfig, tmp_path: 
     with torch.no_grad():
         same = trainer.policy.token_logps(batch).logps - batch.old_logps
     assert (same * batch.mask).abs().max() < 1e-4
-    trainer._one_step()
+    trainer.train_step()
     with torch.no_grad():
         moved = trainer.policy.token_logps(batch).logps - batch.old_logps
     assert (moved * batch.mask).abs().max() > 1e-3

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gft_lite.config import load_config
+from gft_lite.config import REGISTRY, load_config
 from gft_lite.data import check_file
 from gft_lite.memory import Card, card_of
 from gft_lite.report.record import read_record
@@ -24,7 +24,7 @@ from gft_lite.ui.data.data_view import dry_run_view, examples_view, histogram, r
 from gft_lite.ui.errors import BROKE, sentence
 from gft_lite.ui.html import empty, failure
 from gft_lite.ui.model.model_tab import memory_badge, preset_for
-from gft_lite.ui.model.run_form import METHODS, SETTINGS, Choice, command_line, configured
+from gft_lite.ui.model.run_form import SETTINGS, Choice, command_line, configured
 from gft_lite.ui.queue import Job, Jobs
 from gft_lite.ui.train import group_inspector, run_view
 from gft_lite.ui.train.event_tail import POINTS, Follower, mean_of
@@ -67,15 +67,15 @@ def harmless(html: str) -> bool:
 def test_only_what_was_added_is_read_and_half_lines_wait(run: RunDir) -> None:
     follower = Follower()
     assert follower.see(job(run)).record.steps == ()
-    run.append(step(1))
+    run.event_log.append(step(1))
     whole = run.events_file.read_bytes()
     with run.events_file.open("a") as file:
         file.write('{"type": "step", "step"')
     first = follower.see(job(run))
     assert [e["step"] for e in first.record.steps] == [1]
     run.events_file.write_bytes(whole)  # the same file, the rest of the line not there any more
-    run.append(step(2))
-    run.append({"type": "eval", "step": 2, "target": {"greedy_accuracy": 0.5, "n": 4}})
+    run.event_log.append(step(2))
+    run.event_log.append({"type": "eval", "step": 2, "target": {"greedy_accuracy": 0.5, "n": 4}})
     second = follower.see(job(run))
     assert [e["step"] for e in second.record.steps] == [1, 2] and second.version != first.version
     assert second.record.last_eval["target"]["n"] == 4
@@ -85,10 +85,10 @@ def test_only_what_was_added_is_read_and_half_lines_wait(run: RunDir) -> None:
 def test_a_run_that_went_back_to_a_checkpoint_is_read_anew(run: RunDir) -> None:
     follower = Follower()
     for n in range(1, 9):
-        run.append(step(n))
+        run.event_log.append(step(n))
     assert len(follower.see(job(run)).record.steps) == 8
     run.forget_after(4)
-    run.append(step(5, loss=-1.0))
+    run.event_log.append(step(5, loss=-1.0))
     again = follower.see(job(run)).record.steps
     assert [e["step"] for e in again] == [1, 2, 3, 4, 5] and again[-1]["loss"] == -1.0
 
@@ -105,7 +105,7 @@ def test_ten_thousand_steps_are_few_points_and_quick_to_look_at(run: RunDir) -> 
     assert abs(sum(e["loss"] for e in kept[:100]) / 100 - kept[49]["loss"]) < 60
     took = []
     for n in range(10_001, 10_006):
-        run.append(step(n))
+        run.event_log.append(step(n))
         before = time.process_time()
         seen = follower.see(job(run))
         html = run_view.run_curves(seen)
@@ -121,13 +121,13 @@ def test_means_keep_the_last_step_and_leave_out_what_is_no_number() -> None:
 
 def test_what_is_averaged_is_what_the_report_draws(run: RunDir) -> None:
     for n in range(1, 50):
-        run.append(step(n))
+        run.event_log.append(step(n))
     followed = Follower().see(job(run)).record
     assert followed.steps == read_record(run).steps
 
 
 def test_seconds_left(run: RunDir) -> None:
-    run.append(step(1))
+    run.event_log.append(step(1))
     run.set_status("running", step=10, steps=10_000)
     assert Follower().see(job(run)).seconds_left == 9990 * 2.0
 
@@ -244,7 +244,7 @@ def test_a_card_and_a_model_go_together() -> None:
     assert configured(asked).model.load_in_4bit
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", REGISTRY)
 def test_the_command_line_means_the_same_run(method: str) -> None:
     """What is copied into a shell is, word for word, the configuration that the page would run."""
     asked = choice(
