@@ -47,6 +47,7 @@ def found(folders: dict[str, Path], examples: tuple[Example, ...]) -> Comparison
         return compare(loaded, examples, scorer, k=2, max_new_tokens=24)
 
 
+@pytest.mark.slow
 def test_every_column_proves_what_it_is(found: Comparison, folders: dict[str, Path]) -> None:
     assert [c.name for c in found.columns] == ["base", "a", "b", "again", "zero"]
     base, a, b, again, zero = (column.identity for column in found.columns)

@@ -301,6 +301,7 @@ def test_pinned_prompts_need_no_answers(tuned: Policy, graded: Scorer) -> None:
 ASK = ["eval", "--data", "embedded:target_test", "--limit", "3", "--max-new-tokens", "16"]
 
 
+@pytest.mark.slow
 def test_eval_with_everything_prints_one_document(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -317,6 +318,7 @@ def test_eval_with_everything_prints_one_document(
     assert "pass@2" in said and "nats per token" in said and "Old skill" in said
 
 
+@pytest.mark.slow
 def test_eval_and_compare_sample_at_the_temperature_they_are_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
