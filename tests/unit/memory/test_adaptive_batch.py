@@ -11,12 +11,12 @@ import pytest
 import torch
 from trainer_maker import gradient_of_a_step, make_trainer
 
-from gft_lite.adapters.compare import compare
+from gft_lite.adapters.compare import compare, load_adapters
 from gft_lite.assets import resolve
 from gft_lite.config import LoraConfig, ModelConfig, RunConfig
 from gft_lite.data import load_examples
 from gft_lite.distill.local import local_teacher
-from gft_lite.evaluation.accuracy import base_answers, drift, evaluate
+from gft_lite.evaluation.accuracy import base_responses, drift, evaluate
 from gft_lite.memory.adaptive_batch import AdaptiveBatchSize, generate_in_batches, is_out_of_memory
 from gft_lite.models import Generated, Policy, Sampling, load_policy
 from gft_lite.models.batching import TokenBatch
@@ -236,7 +236,7 @@ def test_what_measures_goes_on_in_smaller_batches(caplog: pytest.LogCaptureFixtu
     with torch.no_grad():
         for p in policy.parameters():
             p.add_(0.02)
-    answers = base_answers(policy, examples, max_new_tokens=12, batch=8)
+    answers = base_responses(policy, examples, max_new_tokens=12, batch=8)
     moved, as_wanted = drift(small, answers), drift(policy, answers)
     assert moved.nats_per_token == pytest.approx(as_wanted.nats_per_token, rel=1e-4)
     assert as_wanted.nats_per_token > 0
@@ -248,15 +248,12 @@ def test_comparing_goes_on_in_smaller_batches(
     examples = load_examples(resolve("embedded:target_test"), limit=3).examples
 
     def texts() -> tuple[str, ...]:
-        return (
-            compare(ModelConfig(name="tiny"), [], examples, None, max_new_tokens=8, batch=64)
-            .columns[0]
-            .texts
-        )
+        loaded = load_adapters(ModelConfig(name="tiny"), [])
+        return compare(loaded, examples, None, max_new_tokens=8, batch=64).columns[0].texts
 
     wanted_texts = texts()
     monkeypatch.setattr(
-        "gft_lite.adapters.compare.load_policy",
+        "gft_lite.models.load.load_policy",
         lambda *a, **o: SmallDevice(load_policy(*a, **o), answers=1),
     )
     assert texts() == wanted_texts
