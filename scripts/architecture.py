@@ -45,7 +45,8 @@ SETTINGS = (
     "data.retention_path=null",
 )
 # Runs at the start of every Python process of the trace. A value is made from the row if the name
-# in the row, a tensor, a list of floats or token ids can be reached from it. The adapter itself is the last.
+# in the row, a tensor, a list of floats or token ids can be reached from it.
+# The adapter is the last.
 TRACER = """
 import os, sys, threading
 
@@ -149,7 +150,7 @@ def reduced(graph: dict[str, set[str]]) -> dict[str, set[str]]:
 
 def diagram() -> str:
     graph = {name: below - {EVERYWHERE} for name, below in imports().items() if name != EVERYWHERE}
-    lines = ["```mermaid", "flowchart TD"]
+    lines = ["", "```mermaid", "flowchart TD"]
     lines += [f"  {name}[{name}]" for name in reversed(graph)]
     lines += [
         f"  {name} --> {other}"
