@@ -21,7 +21,7 @@ from gft_lite.types import Example, Group, Response
 
 @dataclass(frozen=True)
 class StepData:
-    """What one optimizer step trains on: scored groups, and the same as token sequences."""
+    """The data of one optimizer step: scored groups, and their responses as token sequences."""
 
     built: BuiltGroups
     sequences: tuple[TokenSequence, ...]
@@ -31,7 +31,7 @@ class StepData:
 class Rollout:
     """Draws the data of steps from the current policy.
 
-    remember_old: keep the log-probs of the sampling policy where several updates follow.
+    remember_old: keep the log-probs of the sampling policy if several updates follow a rollout.
     """
 
     config: RunConfig
@@ -44,10 +44,12 @@ class Rollout:
     def draw(self, step: int) -> list[StepData]:
         """The data of `updates_per_rollout` steps, from a 0-based step on."""
         train = self.config.train
+        # One rollout serves several steps, but never more than the run has left.
         prompts = [
             prompts_of_step(self.examples, each, train.prompts_per_step, train.seed)
             for each in range(step, min(step + train.updates_per_rollout, train.steps))
         ]
+        # Seeded by the step alone: a resumed run samples the same responses.
         torch.manual_seed(seed_of(train.seed, step, "sampling"))
         self.policy.sample_mode()
         built = build_groups(
@@ -59,8 +61,9 @@ class Rollout:
             sampler=self._sample,
             fits=self._fits,
             rng=random.Random(seed_of(train.seed, step, "demonstrations")),
-            choose=self._likeliest if self.config.group.choose == "likely" else None,
+            choose=self._most_likely if self.config.group.choose == "likely" else None,
         )
+        # Split the rollout into the data of its steps, before the first update changes the policy.
         data = []
         for i in range(len(prompts)):
             groups = built.groups[i * train.prompts_per_step : (i + 1) * train.prompts_per_step]
@@ -76,11 +79,11 @@ class Rollout:
         group, chat = self.config.group, self.policy.chat
         prompts = [chat.prompt_ids(e.prompt) for e in examples for _ in range(n)]
         sampling = Sampling(group.max_new_tokens, group.temperature, group.top_p, group.top_k)
-        answers = self.batch_sizes.generate(self.policy, prompts, sampling)
-        responses = [Response(a.text, "self", a.token_ids, a.finished) for a in answers]
+        samples = self.batch_sizes.generate(self.policy, prompts, sampling)
+        responses = [Response(s.text, "self", s.token_ids, s.finished) for s in samples]
         return [responses[i : i + n] for i in range(0, len(responses), n)]
 
-    def _likeliest(self, example: Example, texts: list[str], keep: int) -> list[str]:
+    def _most_likely(self, example: Example, texts: list[str], keep: int) -> list[str]:
         with self.policy.reference():
             return select_by_likelihood(
                 self.policy, example, texts, keep, self.batch_sizes.micro_batch_tokens
@@ -108,16 +111,17 @@ class Rollout:
 
     @torch.no_grad()
     def _with_old_logps(self, sequences: list[TokenSequence]) -> list[TokenSequence]:
-        """Remember what the sampling policy thought, before the first update changes it."""
+        """Add the log-probs of the sampling policy, before the first update changes it."""
 
-        def nothing() -> list[TokenSequence]:
+        def start() -> list[TokenSequence]:
             return []
 
-        def remember(part: list[TokenSequence], found: list[TokenSequence]) -> None:
+        def add(part: list[TokenSequence], result: list[TokenSequence]) -> None:
             batch = collate(part, self.policy.tokenizer.pad_token_id)
             rows = self.policy.token_logps(batch).logps.cpu().tolist()
             for s, row in zip(part, rows, strict=True):
-                found.append(replace(s, old_logps=tuple(row[: len(s.response_ids)])))
+                result.append(replace(s, old_logps=tuple(row[: len(s.response_ids)])))
 
-        found = self.batch_sizes.in_micro_batches(sequences, nothing, remember)
-        return sorted(found, key=lambda s: s.key)
+        # micro-batches are ordered by length
+        result = self.batch_sizes.in_micro_batches(sequences, start, add)
+        return sorted(result, key=lambda s: s.key)

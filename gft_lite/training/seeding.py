@@ -1,4 +1,4 @@
-"""Which prompts a step gets, and every seed: functions of the run's seed and the step."""
+"""The prompts of a step and all seeds, as functions of the run's seed and the step."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ Item = TypeVar("Item")
 
 
 def prompts_of_step(items: Sequence[Item], step: int, count: int, seed: int) -> list[Item]:
-    """The prompts of a 0-based step: an endless row of seeded permutations, cut into pieces.
+    """The prompts of a 0-based step: an endless sequence of seeded permutations, cut into steps.
 
     Args:
         items: all training examples.
-        step: the optimizer step.
-        count: prompts a step.
-        seed: of the run.
+        step: number of the optimizer step, from 0.
+        count: prompts per step.
+        seed: seed of the run.
     """
-    chosen = []
+    prompts = []
     for position in range(step * count, (step + 1) * count):
-        epoch, place = divmod(position, len(items))
-        chosen.append(items[_permutation(seed, epoch, len(items))[place]])
-    return chosen
+        epoch, index = divmod(position, len(items))
+        prompts.append(items[_permutation(seed, epoch, len(items))[index]])
+    return prompts
 
 
 def seed_of(*parts: object) -> int:
-    """A 48-bit seed from anything that has a stable text, e.g. (run seed, step, purpose)."""
+    """A 48-bit seed from values with a stable text, e.g. (run seed, step, purpose)."""
     return random.Random("/".join(map(str, parts))).getrandbits(48)
 
 
