@@ -17,7 +17,7 @@ def local_teacher(policy: Policy, sampling: Sampling, *, batch: int = 32, seed: 
 
     A batch that does not fit into memory is halved, for the calls that follow as well.
     """
-    fitting = AdaptiveBatchSize(batch)
+    batch_size = AdaptiveBatchSize(batch)
 
     def ask(prompts: Sequence[tuple[Message, ...]]) -> list[Answer]:
         ids = [policy.chat.prompt_ids(prompt) for prompt in prompts]
@@ -25,7 +25,7 @@ def local_teacher(policy: Policy, sampling: Sampling, *, batch: int = 32, seed: 
         policy.sample_mode()
         with torch.random.fork_rng():
             torch.manual_seed(own_seed)
-            drawn = fitting.generate(policy, ids, sampling)
+            drawn = batch_size.generate(policy, ids, sampling)
         return [Answer(each.text, each.finished) for each in drawn]
 
     return ask

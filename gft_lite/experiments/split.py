@@ -12,7 +12,7 @@ from pathlib import Path
 from gft_lite.assets import PREFIX
 from gft_lite.config import DataConfig
 from gft_lite.data import canonical_line, prompt_rank, prompts_by_rank, split_examples
-from gft_lite.preflight.inputs import load
+from gft_lite.preflight.filters import held_out_options, load_rows
 from gft_lite.runs.atomic import write_atomic
 from gft_lite.types import DataError, Example
 
@@ -47,7 +47,7 @@ def split(data: DataConfig, count: int, *, choosing: bool) -> Split:
         DataError: too few prompts.
     """
     bare = data.model_copy(update={"system_prompt": None})  # added when the split is read
-    train: Sequence[Example] = load(str(data.path), bare).examples
+    train: Sequence[Example] = load_rows(str(data.path), bare).examples
     leaked = 0
     if data.eval_path:
         held: Sequence[Example] = _load(data.eval_path, bare)
@@ -103,10 +103,7 @@ def write(found: Split, data: DataConfig, folder: Path) -> DataConfig:
 
 
 def _load(path: str, data: DataConfig) -> Sequence[Example]:
-    update: dict[str, object] = {"limit": None}
-    if path.startswith(PREFIX):  # canonical, whatever the training file's columns are called
-        update |= {"format": "auto", "columns": {}}
-    return load(path, data.model_copy(update=update)).examples
+    return load_rows(path, held_out_options(path, data, None)).examples
 
 
 def _parted(

@@ -531,6 +531,7 @@ def test_half_written_last_line_is_left_out(tmp_path: Path) -> None:
     assert "Loss" in check(write_run_report(run)).headings()
 
 
+@pytest.mark.slow
 def test_long_run_is_small_and_quick(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run", config("gft", steps=5_000))
     rng = random.Random(0)
