@@ -1,10 +1,15 @@
-"""The first half of a step: draw prompts, build and score their groups, turn them into tokens."""
+"""The first half of a step: draw prompts, build and score their groups, turn them into tokens.
+
+Everything random is seeded by the run's seed and the step, so a resumed run draws the same.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TypeVar
 
 import torch
 
@@ -15,8 +20,9 @@ from gft_lite.models import Policy, Sampling
 from gft_lite.models.batching import TokenSequence, collate
 from gft_lite.rewards import Scorer
 from gft_lite.training.likelihood import select_by_likelihood
-from gft_lite.training.seeding import prompts_of_step, seed_of
 from gft_lite.types import Example, Group, Response
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -125,3 +131,31 @@ class Rollout:
         # micro-batches are ordered by length
         result = self.batch_sizes.in_micro_batches(sequences, start, add)
         return sorted(result, key=lambda s: s.key)
+
+
+def prompts_of_step(items: Sequence[Item], step: int, count: int, seed: int) -> list[Item]:
+    """The prompts of a 0-based step: an endless sequence of seeded permutations, cut into steps.
+
+    Args:
+        items: all training examples.
+        step: number of the optimizer step, from 0.
+        count: prompts per step.
+        seed: seed of the run.
+    """
+    prompts = []
+    for position in range(step * count, (step + 1) * count):
+        epoch, index = divmod(position, len(items))
+        prompts.append(items[_permutation(seed, epoch, len(items))[index]])
+    return prompts
+
+
+def seed_of(*parts: object) -> int:
+    """A 48-bit seed from values with a stable text, e.g. (run seed, step, purpose)."""
+    return random.Random("/".join(map(str, parts))).getrandbits(48)
+
+
+@lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, count: int) -> list[int]:
+    order = list(range(count))
+    random.Random(seed_of(seed, epoch, "order")).shuffle(order)
+    return order
