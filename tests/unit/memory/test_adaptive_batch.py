@@ -15,7 +15,7 @@ from gft_lite.adapters.compare import compare
 from gft_lite.assets import resolve
 from gft_lite.config import LoraConfig, ModelConfig, RunConfig
 from gft_lite.data import load_examples
-from gft_lite.distill.local import local_teacher
+from gft_lite.distill import local_teacher
 from gft_lite.evaluation.accuracy import base_answers, drift, evaluate
 from gft_lite.memory.adaptive_batch import AdaptiveBatchSize, generate_in_batches, is_out_of_memory
 from gft_lite.models import Generated, Policy, Sampling, load_policy
