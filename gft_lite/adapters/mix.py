@@ -15,20 +15,16 @@ from typing import Any
 from gft_lite.adapters.record import adapter_folder, bare_record, write_record
 from gft_lite.config import ModelConfig
 from gft_lite.evaluation.accuracy import evaluate
-from gft_lite.models import Policy, load_policy
 from gft_lite.models.fingerprint import WEIGHTS
-from gft_lite.models.load import source_of
+from gft_lite.models.load import load_with_adapters
 from gft_lite.models.multi_adapter import (
     Mixing,
-    add_adapter,
-    bare,
     combine,
     drop_adapter,
     plain_lora,
     save_named,
     using,
 )
-from gft_lite.models.validation import check_adapter, check_template
 from gft_lite.rewards import Scorer
 from gft_lite.runs import claim_empty
 from gft_lite.runs.atomic import file_sha256, new_folder
@@ -126,8 +122,8 @@ def greedy_soup(
 
     def accuracy(name: str) -> float:
         with using(policy, name):
-            found = evaluate(policy, examples, scorer, max_new_tokens=max_new_tokens, batch=batch)
-        return found.greedy_accuracy
+            result = evaluate(policy, examples, scorer, max_new_tokens=max_new_tokens, batch=batch)
+        return result.greedy_accuracy
 
     alone = {name: accuracy(name) for name in names}
     ranked = sorted(names, key=lambda name: -alone[name])
@@ -137,11 +133,12 @@ def greedy_soup(
     for name in ranked[1:]:
         tried = [*kept, name]
         combine(policy, SOUP, tried, [1 / len(tried)] * len(tried), "linear")
-        found = accuracy(SOUP)
+        soup_accuracy = accuracy(SOUP)
         drop_adapter(policy, SOUP)
-        tastes.append(SoupStep(path_of[name], alone[name], found, found >= best))
-        if found >= best:
-            kept, best = tried, found
+        improved = soup_accuracy >= best
+        tastes.append(SoupStep(path_of[name], alone[name], soup_accuracy, improved))
+        if improved:
+            kept, best = tried, soup_accuracy
     combine(policy, SOUP, kept, [1 / len(kept)] * len(kept), "linear")
     chosen = tuple(Part(path_of[name], 1 / len(kept) if name in kept else 0.0) for name in names)
     _write(policy, model, chosen, out, {"how": "greedy", "held_out_accuracy": best})
@@ -149,20 +146,13 @@ def greedy_soup(
 
 
 def _load(model: ModelConfig, parts: Sequence[Part], out: Path) -> tuple[Any, list[str]]:
-    """One model with every part under a name; everything refused before it loads."""
-    source = source_of(model.name)
-    folders = [adapter_folder(part.path) for part in parts]
-    for folder in folders:
-        check_adapter(folder, model.name, source, model.revision)
+    """One model with every part under a name; parts and output folder are checked before."""
+    folders = {f"part{i}": adapter_folder(part.path) for i, part in enumerate(parts)}
+    for folder in folders.values():
         plain_lora(folder)
     claim_empty(out)
-    out.rmdir()
-    policy: Policy = load_policy(bare(model), None)
-    names = [f"part{i}" for i in range(len(folders))]
-    for name, folder in zip(names, folders, strict=True):
-        check_template(folder, policy.tokenizer, model.name)
-        add_adapter(policy, name, folder)  # type: ignore[arg-type]
-    return policy, names
+    out.rmdir()  # claimed to fail early; `new_folder` creates it when the mix is complete
+    return load_with_adapters(model, folders), list(folders)
 
 
 def _write(

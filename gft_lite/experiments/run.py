@@ -181,7 +181,7 @@ def _train(path: Path, config: RunConfig, name: str, say: Say, on_event: OnEvent
 
 def _base(config: RunConfig, folder: Path) -> Row:
     """The base, measured once: a fresh adapter changes nothing, so the same code measures it."""
-    from gft_lite.evaluation.suite import measure
+    from gft_lite.evaluation.suite import evaluate_run
     from gft_lite.models import load_policy
 
     file = folder / "base.json"
@@ -190,7 +190,7 @@ def _base(config: RunConfig, folder: Path) -> Row:
         prepared = validate_inputs(config, allow_custom_reward=True)
         with prepared.scorer as scorer:
             policy = load_policy(config.model, config.lora, seed=config.train.seed)
-            metrics = measure(policy, scorer, config, prepared)
+            metrics = evaluate_run(policy, scorer, config, prepared)
         seconds = round(time.perf_counter() - started, 2)
         write_atomic(file, json.dumps({"metrics": metrics, "seconds": seconds}))
     found = json.loads(file.read_text(encoding="utf-8"))
@@ -209,7 +209,7 @@ def _scores(name: str, runs: Mapping[str, RunDir], folder: Path, say: Say) -> di
 
 def _accuracy(run: RunDir, choose: Path) -> tuple[float, float]:
     """(greedy accuracy, mean greedy reward) of a run's adapter on the prompts that choose."""
-    from gft_lite.evaluation.accuracy import evaluate
+    from gft_lite.evaluation.suite import EvalSettings, evaluate_suite
     from gft_lite.models import load_policy
 
     config = run.config()
@@ -220,14 +220,10 @@ def _accuracy(run: RunDir, choose: Path) -> tuple[float, float]:
     model = config.model.model_copy(update={"adapter": str(run.adapter_dir), "reference": "base"})
     with prepared.scorer as scorer:
         policy = load_policy(model, None)
-        found = evaluate(
-            policy,
-            prepared.eval_examples,
-            scorer,
-            max_new_tokens=config.group.max_new_tokens,
-            batch=config.eval.batch,
-        )
-    return found.greedy_accuracy, found.greedy_reward
+        settings = EvalSettings(max_new_tokens=config.group.max_new_tokens, batch=config.eval.batch)
+        target = evaluate_suite(policy, scorer, settings, target=prepared.eval_examples).target
+    assert target is not None  # `validate_inputs` refuses an empty file
+    return target.greedy_accuracy, target.greedy_reward
 
 
 def _row(entry: Variant, run: RunDir, scores: Mapping[str, Sequence[float]]) -> Row:

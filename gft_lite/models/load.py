@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gft_lite.assets import MODEL_DIR
 from gft_lite.config import EMBEDDED_MODEL, LoraConfig, ModelConfig
 from gft_lite.models.backend import choose_backend
 from gft_lite.models.base import Policy
+from gft_lite.models.multi_adapter import add_adapter
 from gft_lite.models.policy import LoraPolicy
 from gft_lite.models.validation import check_adapter, check_base, check_template
 from gft_lite.runs.resources import shortage
@@ -127,6 +129,32 @@ def load_policy(
     return LoraPolicy(
         loaded, tokenizer, name=config.name, reference_is_start=config.reference == "start"
     )
+
+
+def load_with_adapters(model: ModelConfig, adapters: Mapping[str, Path]) -> Any:
+    """Load a base model once, with frozen adapters that `using` activates by name.
+
+    All adapters are checked before the base is loaded.
+
+    Args:
+        model: the base. It is loaded by the hf backend, because adapters are added, switched and
+            mixed by PEFT.
+        adapters: name → adapter folder. PEFT does not accept a dot in a name.
+
+    Returns:
+        A policy (`models.base.Policy`) with a `model`.
+
+    Raises:
+        ModelError: the base or an adapter cannot be loaded, or they do not belong together.
+    """
+    source = source_of(model.name)
+    for folder in adapters.values():
+        check_adapter(folder, model.name, source, model.revision)
+    policy: Any = load_policy(model.model_copy(update={"adapter": None, "backend": "hf"}), None)
+    for name, folder in adapters.items():
+        check_template(folder, policy.tokenizer, model.name)
+        add_adapter(policy, name, folder)
+    return policy
 
 
 def _quiet_imports() -> None:

@@ -1,16 +1,16 @@
-"""Several adapters on one base in memory, each under a name, one active at a time.
+"""Several named adapters on one base model in memory, at most one active at a time.
 
-    add_adapter(policy, "a", folder); add_adapter(policy, "b", other_folder)
-    with using(policy, "a"): ...        # the policy answers and scores as base + a
-    with using(policy, None): ...       # as the bare base
+    policy = load_with_adapters(model, {"a": folder, "b": other_folder})  # models.load
+    with using(policy, "a"): ...        # the policy is base + a
+    with using(policy, None): ...       # the policy is the bare base
 
-These functions work on a policy whose `model` is a transformers or PEFT model. `reference()` of
-such a policy is the base; do not call it inside `using(policy, None)` (leaving it would switch the
-last adapter on again).
+The functions need a policy whose `model` is a transformers or PEFT model. `reference()` of such a
+policy is the base. Do not call it inside `using(policy, None)`: on exit it would activate the last
+adapter again.
 
-PEFT's oddities kept here: its `linear` averages A and B apart, which is not the average of the
-updates BA; `cat` is, at the price of a rank that is the sum of ranks. The `*_svd` kinds work on the
-updates themselves and then cut them to a rank.
+Behaviour of PEFT that this module works around: its `linear` combination averages A and B
+separately, which is not the average of the updates BA. `cat` is exact, but the rank of the result
+is the sum of the ranks. The `*_svd` combinations work on the updates and truncate them to a rank.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from gft_lite.config import ModelConfig
 from gft_lite.models.validation import WEIGHTS, check_weights, read_json
 from gft_lite.types import ModelError
 
@@ -43,13 +42,8 @@ class HasModel(Protocol):
     device: torch.device
 
 
-def bare(model: ModelConfig) -> ModelConfig:
-    """The base alone, on the plain backend: adding, switching and mixing adapters is PEFT's."""
-    return model.model_copy(update={"adapter": None, "backend": "hf"})
-
-
 def add_adapter(policy: HasModel, name: str, folder: Path) -> None:
-    """Load an adapter, frozen, beside those that are there.
+    """Load an adapter, frozen, beside those that are already loaded.
 
     Raises:
         ModelError: its weights are broken or do not fit the model.

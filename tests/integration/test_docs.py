@@ -192,6 +192,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 RUNNABLE = [p for p in PAGES if any(b.kind in RUN or b.file for b in blocks(p))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.stem)
 def test_blocks_of_a_page_run(
     page: Path,

@@ -319,7 +319,9 @@ CSV_TEXT = st.text(
     st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from('",;|\t\r\n '), max_size=12
 )
 FUZZ = settings(
-    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=5 * settings().max_examples,  # of the profile in tests/conftest.py
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

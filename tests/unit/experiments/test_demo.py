@@ -12,6 +12,7 @@ from gft_lite.types import RunError
 SMALL = ("eval.examples=4", "eval.quick_examples=2", "eval.k=2", "train.prompts_per_step=2")
 
 
+@pytest.mark.slow
 def test_demo_writes_figures_report_and_runs(tmp_path: Path) -> None:
     said: list[str] = []
     events: list[tuple[str, str]] = []

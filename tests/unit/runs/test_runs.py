@@ -290,6 +290,7 @@ def test_a_copy_of_a_running_run_is_not_alive(run: RunDir, tmp_path: Path) -> No
             pass
 
 
+@pytest.mark.slow
 def test_a_run_has_one_owner_and_may_lock_again_within(run: RunDir) -> None:
     refused = pytest.raises(RunError, match=r"run is still running \(process \d+\); stop it first")
     with run.lock(), run.lock(), refused, RunDir(run.path).lock():

@@ -400,6 +400,7 @@ def test_half_a_password_is_none(text: str) -> None:
     assert read_auth("ann:a:b") == ("ann", "a:b") and read_auth(None) is None
 
 
+@pytest.mark.slow
 def test_the_command_refuses_with_code_2() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "gft_lite", "ui", "--host", "0.0.0.0"],
@@ -439,6 +440,7 @@ def test_without_a_card_the_demo_model_is_first() -> None:
     assert "no GPU is needed" in memory_badge(load_config(preset="tiny-cpu"), None)
 
 
+@pytest.mark.slow
 def test_the_badge_says_whether_it_fits() -> None:
     large = load_config(preset="12gb")
     assert "does not fit" in memory_badge(large, Card("<b>", 6.0))
