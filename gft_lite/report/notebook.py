@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING
 
 from gft_lite.data import Report
 from gft_lite.report.data import data_headline, data_sections
-from gft_lite.report.findings import run_headline
+from gft_lite.report.findings import run_headline, warnings
+from gft_lite.report.groups import inside_groups
 from gft_lite.report.html import fragment, notes
-from gft_lite.report.inside import inside_groups
 from gft_lite.report.record import read_record
 from gft_lite.report.run import run_curves
-from gft_lite.report.warnings import warnings
 from gft_lite.runs import RunDir
 
 if TYPE_CHECKING:

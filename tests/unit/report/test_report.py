@@ -22,11 +22,10 @@ from gft_lite.experiments.demo import LEAD
 from gft_lite.export.card import _metrics
 from gft_lite.report import write_methods_report, write_run_report
 from gft_lite.report.charts import LABEL_GAP, Line, line_chart, spread
-from gft_lite.report.comparison import comparison_table
-from gft_lite.report.findings import margin, methods_headline
+from gft_lite.report.findings import margin, methods_headline, warnings
+from gft_lite.report.methods import comparison_table
 from gft_lite.report.numbers import downsample, duration, figure, percent, power, ticks
 from gft_lite.report.record import read_record
-from gft_lite.report.warnings import warnings
 from gft_lite.runs import RunDir
 from gft_lite.types import RunError
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from gft_lite.cli.terminal import training_progress
 from gft_lite.config import RunConfig, load_config
 from gft_lite.models.validation import read_record
+from gft_lite.report.findings import warnings
 from gft_lite.report.record import read_record as read_run
-from gft_lite.report.warnings import warnings
 from gft_lite.runs import RunDir
 from gft_lite.runs.events import StepEvent
 from gft_lite.training.runaway import RunawayWatch, runaway_events
