@@ -1,4 +1,4 @@
-"""Soups: one adapter out of several, by arithmetic alone.
+"""Mixes: one adapter computed from several, without training.
 
 linear, ties and dare_* are `models.multi_adapter.combine`. The greedy soup (arXiv 2203.05482,
 recipe 1) sorts the parts by held-out accuracy and averages in every one that does not make the soup
@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True)
 class SoupStep:
-    """One step of the greedy soup: what was tried, its held-out accuracy, and whether it stayed."""
+    """One part tried in the greedy soup: accuracy alone and in the soup, and whether it is used."""
 
     path: Path
     alone: float
@@ -53,7 +53,7 @@ class SoupStep:
 
 @dataclass(frozen=True)
 class Mix:
-    """What was written. weights: one a part, 0 where a greedy soup left it out."""
+    """The adapter that was written. A part that a greedy soup rejected has weight 0."""
 
     out: Path
     how: str
@@ -78,7 +78,7 @@ def mix(
         parts: two or more.
         out: new or empty folder.
         how: linear, ties, dare_linear or dare_ties.
-        rank: of the result; the sum of ranks where it is None.
+        rank: of the result; None is the sum of ranks.
         density: share of entries that TIES and DARE keep.
         seed: of DARE's random choice.
 
@@ -127,22 +127,22 @@ def greedy_soup(
 
     alone = {name: accuracy(name) for name in names}
     ranked = sorted(names, key=lambda name: -alone[name])
-    kept, best = [ranked[0]], alone[ranked[0]]
+    soup, best = [ranked[0]], alone[ranked[0]]
     path_of = dict(zip(names, (part.path for part in parts), strict=True))
     tastes = [SoupStep(path_of[ranked[0]], best, best, True)]
     for name in ranked[1:]:
-        tried = [*kept, name]
-        combine(policy, SOUP, tried, [1 / len(tried)] * len(tried), "linear")
+        candidate = [*soup, name]
+        combine(policy, SOUP, candidate, [1 / len(candidate)] * len(candidate), "linear")
         soup_accuracy = accuracy(SOUP)
         drop_adapter(policy, SOUP)
         improved = soup_accuracy >= best
         tastes.append(SoupStep(path_of[name], alone[name], soup_accuracy, improved))
         if improved:
-            kept, best = tried, soup_accuracy
-    combine(policy, SOUP, kept, [1 / len(kept)] * len(kept), "linear")
-    chosen = tuple(Part(path_of[name], 1 / len(kept) if name in kept else 0.0) for name in names)
-    _write(policy, model, chosen, out, {"how": "greedy", "held_out_accuracy": best})
-    return Mix(out, "greedy", chosen, tuple(tastes))
+            soup, best = candidate, soup_accuracy
+    combine(policy, SOUP, soup, [1 / len(soup)] * len(soup), "linear")
+    weighted = tuple(Part(path_of[name], 1 / len(soup) if name in soup else 0.0) for name in names)
+    _write(policy, model, weighted, out, {"how": "greedy", "held_out_accuracy": best})
+    return Mix(out, "greedy", weighted, tuple(tastes))
 
 
 def _load(model: ModelConfig, parts: Sequence[Part], out: Path) -> tuple[Any, list[str]]:

@@ -1,4 +1,4 @@
-"""Turning a name into a tokenizer, or into a model with an adapter."""
+"""Load a tokenizer, or a model with its adapters, by name."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def load_policy(
 
     Args:
         config: which model, and how it is held.
-        lora: the adapter to create; None where the model is only used (or `config.adapter` is).
+        lora: the adapter to create; None to use the model, or `config.adapter`, without training.
         seed: initialises the adapter.
         max_length: most tokens of a prompt with its response; None is what the model can read.
 
@@ -158,13 +158,13 @@ def load_with_adapters(model: ModelConfig, adapters: Mapping[str, Path]) -> Any:
 
 
 def _quiet_imports() -> None:
-    """What must be said before libraries load. Imports none: Unsloth, where chosen, comes first."""
+    """Settings that must come before libraries load. Imports none, as Unsloth must be first."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def _quiet_transformers() -> None:
-    """Progress is ours to show."""
+    """Silence transformers; this project shows its own progress."""
     from transformers.utils import logging as chatter
 
     chatter.set_verbosity_error()

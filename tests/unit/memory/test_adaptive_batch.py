@@ -15,7 +15,7 @@ from gft_lite.adapters.compare import compare, load_adapters
 from gft_lite.assets import resolve
 from gft_lite.config import LoraConfig, ModelConfig, RunConfig
 from gft_lite.data import load_examples
-from gft_lite.distill.local import local_teacher
+from gft_lite.distill import local_teacher
 from gft_lite.evaluation.accuracy import base_responses, drift, evaluate
 from gft_lite.memory.adaptive_batch import AdaptiveBatchSize, generate_in_batches, is_out_of_memory
 from gft_lite.models import Generated, Policy, Sampling, load_policy
@@ -148,7 +148,7 @@ def test_only_memory_errors_are_caught(small_config: MakeConfig) -> None:
     assert is_out_of_memory(RuntimeError("CUDA error: out of memory"))
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"))
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
-    fitting = AdaptiveBatchSize(4, 100, lambda event: None)
+    batch_size = AdaptiveBatchSize(4, 100, lambda event: None)
     policy = tiny_policy()
 
     def broken(part: object, state: object) -> None:
@@ -159,8 +159,8 @@ def test_only_memory_errors_are_caught(small_config: MakeConfig) -> None:
     prepared.scorer.close()
     sequences = longest_sequences(config, policy, prepared.examples)
     with pytest.raises(RuntimeError, match="shapes"):
-        fitting.in_micro_batches(sequences, list, broken)
-    assert fitting.micro_batch_tokens == 100
+        batch_size.in_micro_batches(sequences, list, broken)
+    assert batch_size.micro_batch_tokens == 100
 
 
 @pytest.mark.slow

@@ -240,9 +240,9 @@ def test_advice_makes_it_fit_and_names_the_least() -> None:
     shape = shape_of(config.model)
     changes = settings_that_fit(config, shape, 12)
     assert changes is not None and "model.load_in_4bit=true" in changes
-    fitting = load_config(overrides=["model.name=Qwen/Qwen2.5-7B", *changes])
-    assert forecast(fitting, shape).verdict(12) == "fits"
-    assert settings_that_fit(fitting, shape, 12) == []
+    smaller = load_config(overrides=["model.name=Qwen/Qwen2.5-7B", *changes])
+    assert forecast(smaller, shape).verdict(12) == "fits"
+    assert settings_that_fit(smaller, shape, 12) == []
     assert settings_that_fit(config, shape, 4) is None
     near = settings_that_fit(preset("12gb")[0], shape, 9.9)
     assert near == ["train.rollout_batch=8"], "a smaller batch before anything else"
