@@ -145,7 +145,7 @@ def test_every_file_has_a_docstring(path: Path) -> None:
 LIGHT = (
     "gft_lite gft_lite.config gft_lite.data gft_lite.rewards gft_lite.runs gft_lite.groups "
     "gft_lite.preflight.inputs gft_lite.memory gft_lite.worker gft_lite.training.worker "
-    "gft_lite.training.stages gft_lite.training.seeding "
+    "gft_lite.training.stages "
     "gft_lite.report gft_lite.cli gft_lite.report.notebook"
 ).split()
 HEAVY = {"torch", "transformers", "datasets", "pyarrow", "sympy", "gradio", "accelerate"}
