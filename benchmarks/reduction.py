@@ -19,7 +19,7 @@ from gft_lite.memory.adaptive_batch import AdaptiveBatchSize
 from gft_lite.methods.gft import gft_loss
 from gft_lite.models import Policy, load_policy
 from gft_lite.models.batching import collate
-from gft_lite.preflight.inputs import load
+from gft_lite.preflight.filters import load_rows
 from gft_lite.rewards import build_scorer
 from gft_lite.training.rollout import Rollout
 
@@ -30,12 +30,14 @@ MICRO_BATCHES = (1, 4, 8, 16)  # responses; the released script of GFT has 16 a 
 def main() -> None:
     config = load_config(preset="tiny-cpu", overrides=[f"train.prompts_per_step={PROMPTS}"])
     policy = load_policy(config.model, config.lora)
-    examples = load(str(config.data.path), config.data).examples
-    fitting = AdaptiveBatchSize(
+    examples = load_rows(str(config.data.path), config.data).examples
+    batch_size = AdaptiveBatchSize(
         config.train.rollout_batch, config.train.micro_batch_tokens, lambda _: None
     )
     with build_scorer(config.reward) as scorer:
-        sequences = Rollout(config, policy, examples, scorer, False, fitting).draw(0)[0].sequences
+        sequences = (
+            Rollout(config, policy, examples, scorer, False, batch_size).draw(0)[0].sequences
+        )
     gradients, tokens = [], []
     for sequence in sequences:
         batch = collate([sequence], policy.tokenizer.pad_token_id)

@@ -34,5 +34,5 @@ def gradient_of_a_step(
         torch.cat([p.grad.flatten() for p in trainer.parameters if p.grad is not None])
     )
     trainer.accelerator.clip_grad_norm_ = lambda parameters, norm: torch.tensor(1.0)
-    trainer._one_step()
+    trainer.train_step()
     return caught[0], trainer

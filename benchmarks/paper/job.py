@@ -151,11 +151,11 @@ def measure_passes(
     from gft_lite.config import DataConfig, ModelConfig
     from gft_lite.evaluation.accuracy import evaluate
     from gft_lite.models import load_policy
-    from gft_lite.preflight.inputs import load
+    from gft_lite.preflight.filters import load_rows
     from gft_lite.rewards import build_scorer
 
     path = "embedded:target_test"
-    examples = load(path, DataConfig(path=path, limit=prompts)).examples
+    examples = load_rows(path, DataConfig(path=path, limit=prompts)).examples
     policy = load_policy(ModelConfig(adapter=str(adapter) if adapter else None), None)
     with build_scorer("math") as scorer:
         found = evaluate(policy, examples, scorer, k=samples, max_new_tokens=192, batch=256)

@@ -55,6 +55,7 @@ def compare(
 ) -> None:
     """Base and adapters side by side on the same prompts, each with proof of what it is."""
     from gft_lite.adapters.compare import compare as compare_all
+    from gft_lite.adapters.compare import load_adapters
     from gft_lite.cli import terminal
     from gft_lite.report.compare_page import write_compare_page
     from gft_lite.types import Example, Message
@@ -62,32 +63,28 @@ def compare(
     if bool(data) == bool(prompt):
         raise ConfigError("name either a file with --data or texts with --prompt")
     config = model_config(model, adapter, load_in_4bit=load_in_4bit)
-    how: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "k": k,
         "temperature": temperature,
         "max_new_tokens": max_new_tokens,
         "seed": seed,
     }
     if data:
-        asking = EvalData(data, limit, parse_map(map_), skip_bad_rows)
-        with questions(asking, reward) as (examples, scorer):
-            found = compare_all(
-                config,
-                adapter,
-                examples,
-                scorer,
-                fit=lambda e, policy, n: short_enough(e, policy, n, asking),
-                **how,
-            )
+        source = EvalData(data, limit, parse_map(map_), skip_bad_rows)
+        with questions(source, reward) as (examples, scorer):
+            loaded = load_adapters(config, adapter)
+            response_tokens = loaded.response_limit(max_new_tokens)
+            examples = short_enough(examples, loaded.policy, response_tokens, source)
+            comparison = compare_all(loaded, examples, scorer, **settings)
     else:
-        asked = [Example((Message("user", text),)) for text in prompt or ()]
-        found = compare_all(config, adapter, asked, None, **how)
+        prompts = [Example((Message("user", text),)) for text in prompt or ()]
+        comparison = compare_all(load_adapters(config, adapter), prompts, None, **settings)
     if html:
-        terminal.note(f"Page: {write_compare_page(found, html)}")
+        terminal.note(f"Page: {write_compare_page(comparison, html)}")
     if json_:
-        terminal.print_json(found.to_dict())
+        terminal.print_json(comparison.to_dict())
     else:
-        _show(found)
+        _show(comparison)
 
 
 def export(
@@ -198,12 +195,12 @@ def mix(
     terminal.result(f"Written to {done.out}")
 
 
-def _show(found: Comparison) -> None:
+def _show(comparison: Comparison) -> None:
     from gft_lite.cli import terminal
 
     percent = terminal.percent
     terminal.table(
-        f"{found.model}, {len(found.rows)} prompts",
+        f"{comparison.model}, {len(comparison.rows)} prompts",
         ["", "greedy", "95 % interval", "adapter sha256", "logits: max", "mean"],
         [
             [
@@ -215,21 +212,21 @@ def _show(found: Comparison) -> None:
                 )
                 if c.evaluation
                 else "–",
-                (c.adapter_sha256 or "–")[:12],
-                f"{c.max_logit_difference:.3g}",
-                f"{c.mean_logit_difference:.3g}",
+                (c.identity.adapter_sha256 or "–")[:12],
+                f"{c.identity.max_logit_difference:.3g}",
+                f"{c.identity.mean_logit_difference:.3g}",
             ]
-            for c in found.columns
+            for c in comparison.columns
         ],
     )
-    for sentence in [*found.remarks, *(pair.in_words() for pair in found.pairs)]:
+    for sentence in [*comparison.remarks, *(pair.in_words() for pair in comparison.pairs)]:
         terminal.result(sentence)
-    for row in found.rows[:SHOWN_ROWS]:
+    for row in comparison.rows[:SHOWN_ROWS]:
         terminal.result(
             f"\n{row.prompt[:SHOWN_CHARS]}" + (f"  → {row.answer}" if row.answer else "")
         )
         marks = ["✓ " if c else "✗ " for c in row.correct] or [""] * len(row.texts)
-        for column, mark, answer in zip(found.columns, marks, row.texts, strict=True):
+        for column, mark, answer in zip(comparison.columns, marks, row.texts, strict=True):
             terminal.result(
                 f"  {mark}{column.name}: {' / '.join(answer.splitlines())[:SHOWN_CHARS]}"
             )

@@ -24,8 +24,7 @@ from gft_lite.cli.options import (
 from gft_lite.types import ConfigError
 
 if TYPE_CHECKING:
-    from gft_lite.distill import Ask
-    from gft_lite.distill.run import Keep
+    from gft_lite.distill import ResponseFilter, Teacher
 
 
 def distill(
@@ -58,17 +57,17 @@ def distill(
     seed: SeedOption = 0,
     json_: JsonOption = False,
 ) -> None:
-    """Let a teacher answer every prompt; stopped, the same command goes on where it was."""
+    """Let a teacher answer every prompt; the same command continues after an interruption."""
     from dataclasses import asdict
 
     from gft_lite.assets import resolve
     from gft_lite.cli import terminal
     from gft_lite.data import load_examples
     from gft_lite.distill import Endpoint, endpoint_teacher
-    from gft_lite.distill.run import distill as fill_in
+    from gft_lite.distill import distill as add_teachers
 
     if min_reward is not None and not reward:
-        raise ConfigError("--min-reward needs a reward to ask: add --reward, e.g. --reward math")
+        raise ConfigError("--min-reward needs a reward: add --reward, e.g. --reward math")
     if base_url and adapter:
         raise ConfigError("--adapter belongs to a model on this machine: leave --base-url out")
     loaded = load_examples(
@@ -88,47 +87,49 @@ def distill(
     }
     if base_url:
         endpoint = Endpoint(base_url, model, temperature, max_new_tokens)
-        ask = endpoint_teacher(endpoint)
+        teacher = endpoint_teacher(endpoint)
     else:
-        ask = _local_teacher(model, adapter, temperature, max_new_tokens, seed)
-    judge = nullcontext() if reward is None else scorer_of(reward)
-    with judge as scorer, terminal.counting("responses") as progress:
-        found = fill_in(
+        teacher = _local_teacher(model, adapter, temperature, max_new_tokens, seed)
+    optional_scorer = nullcontext() if reward is None else scorer_of(reward)
+    with optional_scorer as scorer, terminal.counting("responses") as progress:
+        counts = add_teachers(
             loaded.examples,
             out,
-            ask=ask,
+            teacher=teacher,
             n=n,
             settings=settings,
             scorer=scorer,
             min_reward=min_reward,
             keep=_keep_best(fit_model, keep_best) if keep_best else None,
-            tell=progress,
+            progress=progress,
         )
     if json_:
-        terminal.print_json(asdict(found))
+        terminal.print_json(asdict(counts))
         return
-    said = [
-        f"{found.drawn:,} responses drawn ({found.resumed:,} of them before)",
-        f"{found.failed:,} failed, {found.cut_off:,} cut off, {found.repeated:,} repeated",
+    sentences = [
+        f"{counts.drawn:,} responses drawn ({counts.resumed:,} of them before)",
+        f"{counts.failed:,} failed, {counts.cut_off:,} cut off, {counts.repeated:,} repeated",
     ]
     if reward:
-        said.append(
-            f"mean reward {found.mean_reward or 0:.3f}, {found.below_reward:,} below the least"
+        sentences.append(
+            f"mean reward {counts.mean_reward or 0:.3f}, {counts.below_reward:,} below the least"
         )
     if keep_best:
-        said.append(f"{found.filtered:,} less likely ones left out")
+        sentences.append(f"{counts.filtered:,} less likely ones left out")
     terminal.result(
-        f"{'; '.join(said)}.\n{found.rows:,} rows, {found.teachers:,} teachers: {found.out}"
+        f"{'; '.join(sentences)}.\n{counts.rows:,} rows, {counts.teachers:,} teachers: {counts.out}"
     )
-    if found.failed:
-        terminal.note(f"To ask again for what failed: remove {found.out}, then the same command.")
+    if counts.failed:
+        terminal.note(
+            f"To request failed responses again: remove {counts.out} and repeat the command."
+        )
 
 
 def _local_teacher(
     model: str, adapter: Path | None, temperature: float, max_new_tokens: int, seed: int
-) -> Ask:
+) -> Teacher:
     from gft_lite.config import ModelConfig
-    from gft_lite.distill.local import local_teacher
+    from gft_lite.distill import local_teacher
     from gft_lite.models import Sampling, load_policy
 
     config = ModelConfig(name=model, adapter=str(adapter) if adapter else None)
@@ -137,7 +138,7 @@ def _local_teacher(
     return local_teacher(policy, Sampling(limit, temperature), seed=seed)
 
 
-def _keep_best(model: str, keep: int) -> Keep:
+def _keep_best(model: str, keep: int) -> ResponseFilter:
     from gft_lite.config import ModelConfig
     from gft_lite.models import load_policy
     from gft_lite.training.likelihood import select_by_likelihood

@@ -24,7 +24,7 @@ from gft_lite.cli.questions import EvalData, model_config, questions, scorable, 
 
 if TYPE_CHECKING:
     from gft_lite.evaluation.accuracy import Evaluation
-    from gft_lite.evaluation.forgetting import Forgetting
+    from gft_lite.evaluation.suite import Forgetting
 
 TASKS_LIMIT_HELP = "Task of the lm-evaluation-harness; may be repeated."
 
@@ -58,8 +58,8 @@ def eval_(
     from gft_lite.adapters import adapter_folder
     from gft_lite.cli import terminal
     from gft_lite.evaluation import lm_eval_tasks
-    from gft_lite.evaluation.accuracy import check_samples, evaluate
-    from gft_lite.evaluation.forgetting import probe
+    from gft_lite.evaluation.accuracy import check_samples
+    from gft_lite.evaluation.suite import EvalSettings, evaluate_suite, measure_forgetting
     from gft_lite.models import load_policy
 
     check_samples(k, samples)
@@ -79,10 +79,7 @@ def eval_(
         examples = short_enough(examples, policy, longest, asking)
         kept = short_enough(kept, policy, longest, kept_asking) if kept else ()
         terminal.note(f"Answering {len(examples)} prompts.")
-        found = evaluate(
-            policy,
-            examples,
-            scorer,
+        settings = EvalSettings(
             k=k,
             samples=samples,
             max_new_tokens=longest,
@@ -90,9 +87,11 @@ def eval_(
             seed=seed,
             entropy=True,
         )
-        forgot = None
+        accuracy = evaluate_suite(policy, scorer, settings, target=examples).target
+        assert accuracy is not None  # `questions` refuses an empty file
+        forgetting = None
         if kept or pin:
-            forgot = probe(policy, kept, pin or [], scorer, max_new_tokens=longest, seed=seed)
+            forgetting = measure_forgetting(policy, kept, pin or [], scorer, settings)
         tasks = lm_eval_tasks.run_tasks(policy, lm_eval, limit) if lm_eval else None
     document: dict[str, Any] = {
         "model": config.name,
@@ -100,70 +99,73 @@ def eval_(
         "data": data,
         "reward": reward,
         "seed": seed,
-        **found.to_dict(),
+        **accuracy.to_dict(),
     }
-    document |= {"forgetting": forgot.to_dict()} if forgot else {}
+    document |= {"forgetting": forgetting.to_dict()} if forgetting else {}
     document |= {"lm_eval": tasks} if tasks is not None else {}
     if json_:
         terminal.print_json(document)
         return
-    _show(str(adapter) if adapter else config.name, data, found)
-    if forgot:
-        _show_forgetting(forgot)
+    _show(str(adapter) if adapter else config.name, data, accuracy)
+    if forgetting:
+        _show_forgetting(forgetting)
     for task, figures in (tasks or {}).items():
         terminal.result(f"{task}: {figures}")
 
 
-def _show(name: str, data: str, found: Evaluation) -> None:
+def _show(name: str, data: str, result: Evaluation) -> None:
     """The table of figures, with intervals where they are shares."""
     from gft_lite.cli import terminal
     from gft_lite.report.numbers import at_k
 
-    shares = {"greedy": ("greedy_accuracy", found.greedy_accuracy)}
-    if found.k:
-        t = found.temperature
-        shares[at_k("mean", found.k, t)] = ("mean_at_k", found.mean_at_k or 0.0)
+    shares = {"greedy": ("greedy_accuracy", result.greedy_accuracy)}
+    if result.k:
+        t = result.temperature
+        shares[at_k("mean", result.k, t)] = ("mean_at_k", result.mean_at_k or 0.0)
         shares |= {
-            at_k("pass", j, t): (f"pass_at_{j}", v) for j, v in found.pass_at.items() if j > 1
+            at_k("pass", j, t): (f"pass_at_{j}", v) for j, v in result.pass_at.items() if j > 1
         }
-    around = found.intervals
+    around = result.intervals
     rows = [
         [label, terminal.percent(v), _span(around[key].low, around[key].high)]
         for label, (key, v) in shares.items()
     ]
-    terminal.table(f"{name} on {data}, {found.n} prompts", ["", "share", "95 % interval"], rows)
-    failed = found.timeouts + found.errors
+    terminal.table(f"{name} on {data}, {result.n} prompts", ["", "share", "95 % interval"], rows)
+    failed = result.timeouts + result.errors
     terminal.result(
-        f"Greedy answers: {found.truncated} cut off, {found.unparsed} without a readable answer, "
+        f"Greedy answers: {result.truncated} cut off, {result.unparsed} without a readable answer, "
         + (f"{failed} on which the reward failed, " if failed else "")
-        + f"{found.response_tokens:.0f} tokens on average."
+        + f"{result.response_tokens:.0f} tokens on average."
     )
-    if found.readiness:
-        ready = found.readiness
+    if result.readiness:
+        ready = result.readiness
         terminal.result(
-            f"Sampled answers: {found.sampled_truncated} cut off, {found.sampled_unparsed} without "
-            "a readable answer."
+            f"Sampled answers: {result.sampled_truncated} cut off, {result.sampled_unparsed} "
+            "without a readable answer."
         )
         terminal.result(
             f"For a next stage of RL: {terminal.percent(ready.mixed_reward_share)} of prompts have "
-            f"answers of different reward, pass@{found.k} is {100 * ready.headroom:z.1f} points "
-            f"above mean@{found.k}, entropy {ready.entropy_nats_per_token or 0:.3f} nats per token."
+            f"answers of different reward, pass@{result.k} is {100 * ready.headroom:z.1f} points "
+            f"above mean@{result.k}, entropy {ready.entropy_nats_per_token or 0:.3f} nats per "
+            "token."
         )
 
 
-def _show_forgetting(forgot: Forgetting) -> None:
+def _show_forgetting(forgetting: Forgetting) -> None:
     from gft_lite.cli import terminal
 
-    if forgot.before and forgot.after and forgot.paired:
+    before, after, paired = forgetting.before, forgetting.after, forgetting.paired
+    if before and after and paired:
         terminal.result(
-            f"Old skill: {terminal.percent(forgot.before.greedy_accuracy)} without the adapter, "
-            f"{terminal.percent(forgot.after.greedy_accuracy)} with it "
-            f"({forgot.before.n} prompts, McNemar p = {forgot.paired.p_value:.2g})."
+            f"Old skill: {terminal.percent(before.greedy_accuracy)} without the adapter, "
+            f"{terminal.percent(after.greedy_accuracy)} with it "
+            f"({before.n} prompts, McNemar p = {paired.p_value:.2g})."
         )
-    terminal.result(
-        f"Drift on the responses of the base model: {forgot.drift.nats_per_token:z.4f} nats per "
-        "token."
-    )
+    if forgetting.drift:
+        terminal.result(
+            "Drift on the responses of the base model: "
+            f"{forgetting.drift.nats_per_token:z.4f} nats per token."
+        )
 
 
 def _span(low: float, high: float) -> str:

@@ -41,13 +41,12 @@ def questions(asking: EvalData, reward: str) -> Iterator[tuple[Sequence[Example]
 def scorable(asking: EvalData, scorer: Scorer) -> tuple[Sequence[Example], tuple[str, ...]]:
     """Rows of a file that a reward can judge, and a sentence about each that was dropped."""
     from gft_lite.config import DataConfig
-    from gft_lite.preflight.inputs import check_reward, dropped_rows, load
+    from gft_lite.preflight.filters import load_rows
 
     data, skip = asking.data, asking.skip_bad_rows
     config = DataConfig(path=data, limit=asking.limit, columns=asking.columns, skip_bad_rows=skip)
-    loaded = load(data, config)
-    kept = check_reward(loaded.examples, scorer, data, skip_bad_rows=skip)
-    return kept.examples, (*dropped_rows(loaded, data), *kept.dropped)
+    rows = load_rows(data, config, scorer)
+    return rows.examples, rows.dropped
 
 
 def short_enough(
@@ -55,14 +54,14 @@ def short_enough(
 ) -> Sequence[Example]:
     """Rows whose prompt leaves room for an answer; longer ones are refused, or dropped and told."""
     from gft_lite.cli import terminal
-    from gft_lite.preflight import inputs
+    from gft_lite.preflight.filters import filter_by_prompt_length, prompt_length
 
-    kept = inputs.short_enough(
+    kept = filter_by_prompt_length(
         examples,
-        lambda example: len(policy.chat.prompt_ids(example.prompt)),
+        prompt_length(policy),
         policy.max_length - answer_tokens,
         asking.data,
-        todo="lower --max-new-tokens",
+        advice="lower --max-new-tokens",
         skip_bad_rows=asking.skip_bad_rows,
     )
     terminal.note_dropped(kept.dropped)

@@ -42,12 +42,12 @@ def list_(
 def show(run_dir: Path, json_: JsonOption = False) -> None:
     """State, settings that differ from the defaults, and the last figures of a run."""
     from gft_lite.cli import terminal
-    from gft_lite.runs import RunDir
+    from gft_lite.runs import RunDir, damage_report, damaged_groups
 
     run = RunDir.open(run_dir)
     steps = list(run.events("step"))
     evals = list(run.events("eval"))
-    damage = run.damage() + run.damaged_groups()
+    damage = damage_report(run) + damaged_groups(run)
     document = {
         "run": str(run.path),
         **run.current(),

@@ -12,7 +12,7 @@ from pathlib import Path
 from gft_lite.assets import PREFIX
 from gft_lite.config import DataConfig
 from gft_lite.data import canonical_line, prompt_rank, prompts_by_rank, split_examples
-from gft_lite.preflight.inputs import load
+from gft_lite.preflight.filters import held_out_options, load_rows
 from gft_lite.runs.atomic import write_atomic
 from gft_lite.types import DataError, Example
 
@@ -36,7 +36,7 @@ class Split:
 
 
 def split(data: DataConfig, count: int, *, choosing: bool) -> Split:
-    """Read the training file, and the held-out file where there is one.
+    """Read the training file, and the held-out file if there is one.
 
     Args:
         data: names the files.
@@ -47,39 +47,43 @@ def split(data: DataConfig, count: int, *, choosing: bool) -> Split:
         DataError: too few prompts.
     """
     bare = data.model_copy(update={"system_prompt": None})  # added when the split is read
-    train: Sequence[Example] = load(str(data.path), bare).examples
+    train: Sequence[Example] = load_rows(str(data.path), bare).examples
     leaked = 0
     if data.eval_path:
-        held: Sequence[Example] = _load(data.eval_path, bare)
-        asked = {prompt_rank(example) for example in train}
-        leaked = sum(prompt_rank(example) in asked for example in held)
+        held_out: Sequence[Example] = _load(data.eval_path, bare)
+        trained_prompts = {prompt_rank(example) for example in train}
+        leaked = sum(prompt_rank(example) in trained_prompts for example in held_out)
     else:
-        train, held = _parted(train, count, LARGEST_SHARE)
-        if len(held) < FEWEST:
+        train, held_out = _parted(train, count, LARGEST_SHARE)
+        if len(held_out) < FEWEST:
             raise DataError(
-                f"{data.path}: of its {len(train) + len(held)} prompts too few can be held out; "
-                "name a held-out file with --eval"
+                f"{data.path}: of its {len(train) + len(held_out)} prompts too few can be held "
+                "out; name a held-out file with --eval"
             )
     choose: Sequence[Example] = ()
     if choosing:
-        held, choose = _parted(held, MOST_CHOOSING, CHOOSING_SHARE)
+        held_out, choose = _parted(held_out, MOST_CHOOSING, CHOOSING_SHARE)
         if not choose:
             raise DataError(
-                f"{data.eval_path or data.path}: {len(held)} held-out prompts are too few to "
+                f"{data.eval_path or data.path}: {len(held_out)} held-out prompts are too few to "
                 "choose learning rates on some and measure on others; give one rate a method in "
                 "--rates"
             )
-    return Split(train, choose, held, leaked)
+    return Split(train, choose, held_out, leaked)
 
 
-def write(found: Split, data: DataConfig, folder: Path) -> DataConfig:
+def write(split_parts: Split, data: DataConfig, folder: Path) -> DataConfig:
     """Write the parts as canonical files; what is there already stays.
 
     Returns:
         The section that names them. The file of an old skill is rewritten with them, for the
         columns that were mapped are no longer.
     """
-    parts = {"train": found.train, "choose": found.choose, "measure": found.measure}
+    parts = {
+        "train": split_parts.train,
+        "choose": split_parts.choose,
+        "measure": split_parts.measure,
+    }
     retention = data.retention_path
     if retention and not retention.startswith(PREFIX):
         bare = data.model_copy(update={"system_prompt": None})
@@ -103,10 +107,7 @@ def write(found: Split, data: DataConfig, folder: Path) -> DataConfig:
 
 
 def _load(path: str, data: DataConfig) -> Sequence[Example]:
-    update: dict[str, object] = {"limit": None}
-    if path.startswith(PREFIX):  # canonical, whatever the training file's columns are called
-        update |= {"format": "auto", "columns": {}}
-    return load(path, data.model_copy(update=update)).examples
+    return load_rows(path, held_out_options(path, data, None)).examples
 
 
 def _parted(

@@ -1,4 +1,4 @@
-"""Which base, which template, which weights: hashes that say whether two of them are the same.
+"""Hashes that identify base models, chat templates and weights.
 
 A base is identified by its `config.json` and by a cheap hash of its weights: for every safetensors
 file its size, its header (tensor names, types, shapes), and its data, in full up to 64 MiB, else
@@ -6,7 +6,7 @@ file its size, its header (tensor names, types, shapes), and its data, in full u
 differs in nearly every tensor, so the samples tell it apart; a file edited by hand in between two
 samples would not be noticed. 15 GB of weights take about a tenth of a second.
 
-Nothing here loads a model or asks the network: a hub name is looked up in the local cache.
+No model is loaded and no network is used: a hub name is looked up in the local cache.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ SAMPLES, SAMPLE_BYTES = 32, 2**20
 
 @dataclass(frozen=True)
 class BaseIdentity:
-    """Hashes (hex sha256) of a base's files; None where the files are not on this machine."""
+    """Hashes (hex sha256) of a base's files; None if the files are not on this machine."""
 
     config_sha256: str | None
     weights_sha256: str | None
 
     def differs_from(self, other: BaseIdentity) -> bool:
         """Whether the weights are known, on both sides, to be different ones."""
-        mine, theirs = self.weights_sha256, other.weights_sha256
-        return mine is not None and theirs is not None and mine != theirs
+        known = None not in (self.weights_sha256, other.weights_sha256)
+        return known and self.weights_sha256 != other.weights_sha256
 
     def equals(self, other: BaseIdentity) -> bool:
         """Whether the weights are known, on both sides, to be the same."""
@@ -71,14 +71,14 @@ def local_folder(source: str, revision: str | None = None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        found = try_to_load_from_cache(source, "config.json", revision=revision)
+        config = try_to_load_from_cache(source, "config.json", revision=revision)
     except ValueError:  # no hub name
         return None
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(config).parent if isinstance(config, str) else None
 
 
 def template_sha256(tokenizer: Any) -> str | None:
-    """Hash of a tokenizer's chat template; None where it has none."""
+    """Hash of a tokenizer's chat template, or None without a template."""
     template = getattr(tokenizer, "chat_template", None)
     if not template:
         return None

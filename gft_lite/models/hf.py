@@ -16,7 +16,7 @@ import torch
 
 from gft_lite.config import LoraConfig, ModelConfig
 from gft_lite.models.multi_adapter import check_complete
-from gft_lite.models.policy import ADAPTER, Loaded, keep_start_as_reference, shortest
+from gft_lite.models.policy import ADAPTER, LoadedModel, keep_start_as_reference, shortest
 from gft_lite.models.precision import dtype_here, float32_adapter
 
 
@@ -27,12 +27,12 @@ def load(
     *,
     seed: int,
     max_length: int | None,
-) -> Loaded:
+) -> LoadedModel:
     """Load a base and give it an adapter; see `models.load.load_policy`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = dtype_here(config.dtype)
     base = _load_base(config, source, dtype, device)
-    return Loaded(
+    return LoadedModel(
         model=_with_adapter(base, config, lora, seed),
         device=device,
         dtype=dtype,

@@ -1,34 +1,39 @@
-"""Everything that can be refused before a model loads: data, reward, and whether they fit the
-method. What comes back is ready to train on."""
+"""The inputs of a run, checked before its model is loaded and after.
+
+`validate_inputs` checks everything that needs no model: the data, the reward, and whether both fit
+the method. `filter_by_length` checks the lengths of the prompts, which needs the tokenizer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from gft_lite.assets import PREFIX, resolve
-from gft_lite.config import DataConfig, RunConfig
-from gft_lite.data import LoadedFile, filter_examples, load_examples, subset
-from gft_lite.rewards import Scorer, build_scorer, target_of
-from gft_lite.types import ConfigError, DataError, Example, InputError, RewardError, Source
-
-SHOWN_ROWS = 5
-
-
-@dataclass(frozen=True)
-class FilterResult:
-    """Examples that can be used, and a sentence about each row that was dropped."""
-
-    examples: Sequence[Example]
-    dropped: tuple[str, ...] = ()
+from gft_lite.config import RunConfig
+from gft_lite.data import filter_examples
+from gft_lite.preflight.filters import (
+    FilterResult,
+    filter_by_prompt_length,
+    held_out_options,
+    load_rows,
+    prompt_length,
+)
+from gft_lite.rewards import Scorer, build_scorer
+from gft_lite.types import ConfigError, DataError, Example, ModelError, Source
 
 
 @dataclass(frozen=True)
 class RunInputs:
-    """Checked inputs of a run. `scorer` must be closed by whoever asked for it.
+    """Checked inputs of a run. The caller closes `scorer`.
 
-    left_out: training examples without any response the method trains on.
-    dropped: a sentence about each row that `skip_bad_rows` dropped, of any of the files.
+    Attributes:
+        examples: training examples.
+        eval_examples: the held-out set.
+        retention_examples: the retention set.
+        scorer: the reward.
+        left_out: training examples without any response that the method trains on.
+        dropped: a sentence about each row of any file that `skip_bad_rows` dropped.
     """
 
     examples: Sequence[Example]
@@ -43,115 +48,83 @@ def validate_inputs(config: RunConfig, *, allow_custom_reward: bool = False) -> 
     """Load and check data and reward.
 
     Raises:
-        ConfigError: a group the method cannot learn from, or no data named.
-        DataError, RewardError: the data or the reward cannot be used.
+        ConfigError: a group from which the method cannot learn, or no data file is named.
+        DataError: a file or its rows cannot be used.
+        RewardError: the reward does not exist, or rows lack what it compares with.
     """
     check_group(config)
     if config.data.path is None:
         raise ConfigError("data.path is not set: name your file with --data FILE")
-    path, skip = config.data.path, config.data.skip_bad_rows
-    loaded = load(path, config.data)
     scorer = build_scorer(config.reward, allow_custom=allow_custom_reward)
     try:
-        kept = FilterResult(loaded.examples)
-        if config.method.rewarded:
-            kept = check_reward(loaded.examples, scorer, path, skip_bad_rows=skip)
-        check_demonstrations(kept.examples, config, path)
-        usable = filter_examples(kept.examples, lambda e: _responses(e, config) > 0)
-        target = _held_out(config.data.eval_path, config, scorer)
-        retention = _held_out(config.data.retention_path, config, scorer)
-        return RunInputs(
-            examples=usable,
-            eval_examples=target.examples,
-            retention_examples=retention.examples,
-            scorer=scorer,
-            left_out=len(kept.examples) - len(usable),
-            dropped=(
-                *dropped_rows(loaded, path),
-                *kept.dropped,
-                *target.dropped,
-                *retention.dropped,
-            ),
+        training = load_rows(
+            config.data.path, config.data, scorer if config.method.rewarded else None
         )
+        check_demonstrations(training.examples, config, config.data.path)
+        usable = filter_examples(training.examples, lambda e: _responses(e, config) > 0)
+        held_out = _held_out(config.data.eval_path, config, scorer)
+        retention = _held_out(config.data.retention_path, config, scorer)
     except Exception:
         scorer.close()
         raise
-
-
-def load(path: str, data: DataConfig) -> LoadedFile:
-    """Read a file the way the configuration says."""
-    return load_examples(
-        resolve(path),
-        format=data.format,
-        columns=data.columns,
-        limit=data.limit,
-        skip_bad_rows=data.skip_bad_rows,
-        split=data.split,
-        system_prompt=data.system_prompt,
+    return RunInputs(
+        examples=usable,
+        eval_examples=held_out.examples,
+        retention_examples=retention.examples,
+        scorer=scorer,
+        left_out=len(training.examples) - len(usable),
+        dropped=(*training.dropped, *held_out.dropped, *retention.dropped),
     )
 
 
-def dropped_rows(loaded: LoadedFile, where: str) -> tuple[str, ...]:
-    """A sentence about each row the reader dropped."""
-    return tuple(f"{where}, {row}" for row in loaded.bad_rows)
-
-
-def check_reward(
-    examples: Sequence[Example], scorer: Scorer, where: str, *, skip_bad_rows: bool = False
-) -> FilterResult:
-    """The rows that have what the reward compares with.
-
-    Raises:
-        RewardError: rows lack it; names the field and the first of them.
-    """
-
-    def complaint(example: Example) -> str | None:
-        try:
-            scorer.check(target_of(example), where=f"{where}, row {example.row}")
-        except RewardError as error:
-            return str(error)
-        return None
-
-    return _keep(examples, complaint, RewardError, skip_bad_rows)
-
-
-def short_enough(
-    examples: Sequence[Example],
-    count_tokens: Callable[[Example], int],
-    limit_tokens: int,
-    where: str,
-    *,
-    todo: str,
-    skip_bad_rows: bool,
-) -> FilterResult:
-    """The rows whose prompt is within the limit; a longer one is never cut.
+def filter_by_length(config: RunConfig, inputs: RunInputs, policy: Any) -> RunInputs:
+    """The inputs without prompts that are too long.
 
     Args:
-        examples: rows of one file.
-        count_tokens: length of an example's prompt.
-        limit_tokens: longest prompt.
-        where: the file, for messages.
-        todo: what makes room for longer prompts, for messages.
-        skip_bad_rows: drop longer ones instead of refusing the file.
+        config: names the limit, and whether longer prompts are dropped or refused.
+        inputs: from `validate_inputs`.
+        policy: counts the tokens.
 
     Raises:
-        DataError: prompts are too long; names the first of them.
+        DataError: prompts are too long.
+        ModelError: prompt and response together can exceed the context of the model.
     """
-
-    def complaint(example: Example) -> str | None:
-        tokens = count_tokens(example)
-        if tokens <= limit_tokens:
-            return None
-        return (
-            f"{where}, row {example.row}: the prompt has {tokens:,} tokens, the limit is "
-            f"{limit_tokens:,}; {todo}, or shorten the prompt"
+    count_tokens = prompt_length(policy)
+    data = config.data
+    training, held_out, retention = (
+        filter_by_prompt_length(
+            examples,
+            count_tokens,
+            data.max_prompt_tokens,
+            str(path),
+            advice="raise data.max_prompt_tokens",
+            skip_bad_rows=data.skip_bad_rows,
         )
-
-    return _keep(examples, complaint, DataError, skip_bad_rows)
+        for examples, path in (
+            (inputs.examples, data.path),
+            (inputs.eval_examples, data.eval_path),
+            (inputs.retention_examples, data.retention_path),
+        )
+    )
+    parts = (training, held_out, retention)
+    longest_prompt = max(count_tokens(example) for part in parts for example in part.examples)
+    longest = longest_prompt + config.group.max_new_tokens
+    if longest > policy.max_length:
+        raise ModelError(
+            f"prompt and response can reach {longest} tokens, but {policy.name} reads "
+            f"{policy.max_length}; lower group.max_new_tokens or data.max_prompt_tokens"
+        )
+    return replace(
+        inputs,
+        examples=training.examples,
+        eval_examples=held_out.examples,
+        retention_examples=retention.examples,
+        dropped=(*inputs.dropped, *(row for part in parts for row in part.dropped)),
+    )
 
 
 def check_group(config: RunConfig) -> None:
-    """A group must be able to have contrast where the method needs it.
+    """Check that the rewards of a group can differ, if the method compares them.
 
     Raises:
         ConfigError: names the field to change.
@@ -174,32 +147,32 @@ def check_group(config: RunConfig) -> None:
 
 
 def check_demonstrations(examples: Sequence[Example], config: RunConfig, path: str) -> None:
-    """Some row must have one of the demonstrations that the method's groups are to hold.
+    """Check that some row has one of the demonstrations of the method's groups.
 
     Raises:
         DataError: names the fields to change.
     """
     group, sources = config.group, config.method.sources
     counts = {"expert": group.expert, "teacher": group.teacher}
-    wanted = [source for source in counts if counts[source] and source in sources]
-    if not wanted or any(_demonstrations(example, config) for example in examples):
+    required = [source for source in counts if counts[source] and source in sources]
+    if not required or any(_demonstrations(example, config) for example in examples):
         return
-    todo = "map the column with data.columns"
+    advice = "map the column with data.columns"
     if "teacher" in sources and not group.teacher and any(e.teachers for e in examples):
-        todo += ", or raise group.teacher, for rows have teacher responses"
+        advice += ", or raise group.teacher, for rows have teacher responses"
     if not _imitated(config):
-        zeros = " and ".join(f"group.{source}=0" for source in wanted)
-        todo += f", or set {zeros} to learn from self answers alone"
+        zeros = " and ".join(f"group.{source}=0" for source in required)
+        advice += f", or set {zeros} to learn from self responses alone"
     else:
-        todo += ", or choose another method.name"
+        advice += ", or choose another method.name"
     raise DataError(
-        f"{path}: method {config.method.name!r} trains on {' and '.join(wanted)} responses, and no "
-        f"row has one; {todo}"
+        f"{path}: method {config.method.name!r} trains on {' and '.join(required)} responses, and "
+        f"no row has one; {advice}"
     )
 
 
 def _imitated(config: RunConfig) -> tuple[Source, ...]:
-    """What the method learns from whatever it earns: without it, it is another method."""
+    """The sources that the method learns from whatever their reward is."""
     method = config.method
     return tuple(source for source in method.sources if source not in method.contrasted)
 
@@ -218,34 +191,4 @@ def _responses(example: Example, config: RunConfig) -> int:
 def _held_out(path: str | None, config: RunConfig, scorer: Scorer) -> FilterResult:
     if path is None:
         return FilterResult(())
-    data = config.data.model_copy(update={"limit": config.eval.examples})
-    if path.startswith(PREFIX):  # canonical, whatever the training file's columns are called
-        data = data.model_copy(update={"format": "auto", "columns": {}})
-    loaded = load(path, data)
-    kept = check_reward(loaded.examples, scorer, path, skip_bad_rows=data.skip_bad_rows)
-    return FilterResult(kept.examples, (*dropped_rows(loaded, path), *kept.dropped))
-
-
-def _keep(
-    examples: Sequence[Example],
-    complaint: Callable[[Example], str | None],
-    error: type[InputError],
-    skip_bad_rows: bool,
-) -> FilterResult:
-    """Examples without a complaint. Any complaint is an error unless bad rows may be dropped, and
-    so is an empty rest."""
-    kept: list[int] = []
-    complaints: list[str] = []
-    for place, example in enumerate(examples):
-        found = complaint(example)
-        if found is None:
-            kept.append(place)
-        else:
-            complaints.append(found)
-    if complaints and not (kept and skip_bad_rows):
-        more = len(complaints) - SHOWN_ROWS
-        lines = complaints[:SHOWN_ROWS] + ([f"… and {more:,} rows more"] if more > 0 else [])
-        if kept:
-            lines.append(f"--skip-bad-rows keeps the other {len(kept):,} rows and drops these")
-        raise error("\n".join(lines))
-    return FilterResult(subset(examples, kept), tuple(complaints))
+    return load_rows(path, held_out_options(path, config.data, config.eval.examples), scorer)

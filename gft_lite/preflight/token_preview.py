@@ -1,4 +1,4 @@
-"""One row as the model will see it: the chat template applied, the trained part marked."""
+"""A row as the model sees it: the chat template applied, the trained part marked."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ OPEN, CLOSE = "⟦", "⟧"
 
 
 @dataclass(frozen=True)
-class Previewed:
-    """The text of prompt and trained response, from their very tokens, and how many those are."""
+class TokenPreview:
+    """Prompt and trained response, decoded from their tokens, and their lengths in tokens."""
 
     row: int
     source: Source
@@ -29,24 +29,24 @@ class Previewed:
         return f"{self.prompt}{OPEN}{self.response}{CLOSE}"
 
 
-def preview(examples: Sequence[Example], tokenizer: Any) -> list[Previewed]:
-    """Every demonstration of these examples; a prompt without one with an empty response."""
+def preview(examples: Sequence[Example], tokenizer: Any) -> list[TokenPreview]:
+    """Every demonstration of these examples; a prompt without one has an empty response."""
     chat = ChatFormat(tokenizer)
-    shown = []
+    previews = []
     for example in examples:
         prompt = chat.prompt_ids(example.prompt)
-        offered: list[tuple[Source, str]] = [("expert", text) for text in example.experts]
-        offered += [("teacher", text) for text in example.teachers]
-        for source, text in offered or [("self", "")]:
-            response = chat.response_ids(Response(text, source)) if text else ()
-            shown.append(
-                Previewed(
-                    example.row,
-                    source,
-                    tokenizer.decode(list(prompt)),
-                    tokenizer.decode(list(response)),
-                    len(prompt),
-                    len(response),
+        responses = [Response(text, "expert") for text in example.experts]
+        responses += [Response(text, "teacher") for text in example.teachers]
+        for response in responses or [Response("", "self")]:
+            tokens = chat.response_ids(response) if response.text else ()
+            previews.append(
+                TokenPreview(
+                    row=example.row,
+                    source=response.source,
+                    prompt=tokenizer.decode(list(prompt)),
+                    response=tokenizer.decode(list(tokens)),
+                    prompt_tokens=len(prompt),
+                    response_tokens=len(tokens),
                 )
             )
-    return shown
+    return previews

@@ -1,9 +1,9 @@
 """What a reward is: a pure verifier, one sentence about it, what it needs, and its options.
 
 A verifier is called as `score(response, target, **options)` and returns a `Score` with a value in
-[0, 1]. It reads nothing but its arguments, so the same response always earns the same score.
+[0, 1]. It uses nothing but its arguments, so the same response always earns the same score.
 
-Verdicts: "ok" (read and judged, right or wrong), "unparsed" (nothing readable in the response),
+Verdicts: "ok" (read and compared, right or wrong), "unparsed" (nothing readable in the response),
 "timeout" (killed at the time limit) and "error" (the check itself broke, or the reference answer
 cannot be used). The last three are always worth 0 of that reward.
 """

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from gft_lite.rewards.answers.extract import extract_answer
+from gft_lite.rewards.answers.writing import canonical
 from gft_lite.rewards.base import ERROR, UNPARSED, Option, Options, Target, right_if
-from gft_lite.rewards.extract import extract_answer
-from gft_lite.rewards.writing import canonical
 from gft_lite.types import Score
 
 MAX_MARKED_CHARS = 200
@@ -30,11 +30,10 @@ _PICK_GOES_ON = "because|since|as|is|was|and|or|but|which|with|would|seems|looks
 @lru_cache(maxsize=64)
 def _patterns(choices: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
     """Patterns for a pick at the start of an answer, in brackets, and standing alone."""
-    names = "|".join(re.escape(name) for name in sorted(choices, key=len, reverse=True))
-    any_case = f"(?i:{names})"
-    words = "|".join(
-        re.escape(name) if len(name) == 1 else f"(?i:{re.escape(name)})"
-        for name in sorted(choices, key=len, reverse=True)
+    longest_first = sorted(choices, key=len, reverse=True)
+    any_case = f"(?i:{'|'.join(map(re.escape, longest_first))})"
+    words = "|".join(  # a letter in running text must be a capital
+        re.escape(name) if len(name) == 1 else f"(?i:{re.escape(name)})" for name in longest_first
     )
     not_a_word = rf"(?!(?<=\b[AI])(?:['’]|\s(?!(?:{_PICK_GOES_ON})\b)[a-z]))"
     no_prose = r"(?!(?<=\b[a-z])['’\s]\s?[a-z])"
@@ -46,26 +45,27 @@ def _patterns(choices: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
     )
 
 
-def picked(text: str, choices: tuple[str, ...]) -> str | None:
-    """The choice that `text` makes, in the spelling of `choices`; None where it makes none."""
+def picked_choice(text: str, choices: tuple[str, ...]) -> str | None:
+    """The choice that `text` makes, in the spelling of `choices`; None if it makes none."""
     start, bracketed, alone = _patterns(choices)
     marked = extract_answer(text, fallback=False)
-    found = start.match(canonical(marked.text[:MAX_MARKED_CHARS])) if marked else None
-    if found is None:
-        every = list(bracketed.finditer(text)) or list(alone.finditer(text))
-        found = every[-1] if every else None
-    if found is None:
-        return None
-    spelled = {name.lower(): name for name in choices}
-    return spelled[found[1].lower()]
+    pick = start.match(canonical(marked.text[:MAX_MARKED_CHARS])) if marked else None
+    if pick is None:
+        picks = list(bracketed.finditer(text)) or list(alone.finditer(text))
+        pick = picks[-1] if picks else None
+    return None if pick is None else _spelled(pick, choices)
+
+
+def _spelled(pick: re.Match[str], choices: tuple[str, ...]) -> str:
+    return {name.lower(): name for name in choices}[pick[1].lower()]
 
 
 def _reference(answer: str, choices: tuple[str, ...]) -> str | None:
     """The reference's pick: the bare choice, or a marked, bracketed or leading one ("B. Paris")."""
-    found = _patterns(choices)[0].match(answer.strip())
-    if found and extract_answer(answer, fallback=False) is None:
-        return {name.lower(): name for name in choices}[found[1].lower()]
-    return picked(answer, choices)
+    pick = _patterns(choices)[0].match(answer.strip())
+    if pick and extract_answer(answer, fallback=False) is None:
+        return _spelled(pick, choices)
+    return picked_choice(answer, choices)
 
 
 def complain(target: Target, options: Options) -> str | None:
@@ -87,9 +87,9 @@ def validate(options: Options) -> str | None:
 
 
 def score(response: str, target: Target, *, choices: list[str] | str = list(LETTERS)) -> Score:  # noqa: B006
-    """1 where the response picks the reference's choice; "unparsed" where it picks nothing."""
-    wanted = _reference(target.answer or "", tuple(choices))
-    if wanted is None:
+    """1 if the response picks the reference's choice; "unparsed" if it picks nothing."""
+    reference = _reference(target.answer or "", tuple(choices))
+    if reference is None:
         return ERROR
-    got = picked(response, tuple(choices))
-    return UNPARSED if got is None else right_if(got == wanted)
+    choice = picked_choice(response, tuple(choices))
+    return UNPARSED if choice is None else right_if(choice == reference)

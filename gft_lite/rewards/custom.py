@@ -1,8 +1,8 @@
-"""A reward of the user's own: a Python file with `def reward(response, answer, **context)`.
+"""A user's reward: a Python file with `def reward(response, answer, **context)`.
 
-`context` holds `prompt`, `experts` and the spec's own `options`; a function that does not name them
-does not get them. It returns a number in [0, 1] (or True / False). The file is only looked at here
-(`fault_in_file`); it is run nowhere but in the scoring process (`load`).
+`context` contains `prompt`, `experts` and the `options` of the spec; a function gets only those
+that it names. It returns a number in [0, 1] (or True / False). The parent only parses the file
+(`fault_in_file`); it runs in the scoring process alone (`load`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FUNCTION = "reward"
 def fault_in_file(path: Path) -> str | None:
     """Why a file cannot be a reward, without running any of it."""
     if not path.is_file():
-        return f"{path} is no file"
+        return f"{path} is not a file"
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
     except (SyntaxError, ValueError) as fault:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from gft_lite.rewards.answers.extract import extract_answer, reference_answer
 from gft_lite.rewards.base import ERROR, UNPARSED, Option, Target, right_if
-from gft_lite.rewards.extract import extract_answer, reference_answer
 from gft_lite.types import Score
 
 # A sign or point before a digit belongs to the number: -5 and 5 stay different, so do 3.14 and 314.
@@ -41,14 +41,14 @@ def score(
     ignore_punctuation: bool = True,
     whole: bool = False,
 ) -> Score:
-    """1 where the marked answer (else the whole response) equals the reference, normalised."""
+    """1 if the marked answer (else the whole response) equals the reference, normalised."""
     if target.answer is None:
         return ERROR
-    got, wanted = response, target.answer
+    answer, reference = response, target.answer
     if not whole:
         marked = extract_answer(response, fallback=False)
-        got = marked.text if marked else response
-        wanted = reference_answer(target.answer)
+        answer = marked.text if marked else response
+        reference = reference_answer(target.answer)
     rules = (ignore_case, ignore_spaces, ignore_punctuation)
-    plain = normalise(got, *rules)
-    return right_if(plain == normalise(wanted, *rules)) if plain else UNPARSED
+    plain = normalise(answer, *rules)
+    return right_if(plain == normalise(reference, *rules)) if plain else UNPARSED

@@ -1,4 +1,4 @@
-"""What broke while a response was scored: one line for people, and the traceback for the log."""
+"""An error while a response was scored: one line for people, and the traceback for the log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_MESSAGE_CHARS = 300
-HEAD_CHARS, TAIL_CHARS = 1000, 4000  # what is kept of a traceback; the last frames are the reward's
+HEAD_CHARS, TAIL_CHARS = 1000, 4000  # of a traceback; the last frames are the reward's
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Failure:
     """The first failure of one part of the reward.
 
     part: label of the part.
-    message: what broke and where, in one line.
+    message: the error with file and line, in one line.
     traceback: the full traceback, or the last output of a process that died; bounded.
     """
 
@@ -28,7 +28,7 @@ def explain(fault: BaseException) -> tuple[str, str]:
     """One line with the file and line that raised, and the bounded traceback."""
     try:
         text = " ".join(str(fault).split())
-    except BaseException:  # an exception of the reward's own may break here as well
+    except BaseException:  # the reward's own exception class may raise here as well
         text = ""
     message = f"{type(fault).__name__}: {text}".removesuffix(": ")
     trace = fault.__traceback__

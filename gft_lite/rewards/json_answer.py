@@ -68,7 +68,7 @@ def _no_constant(name: str) -> Any:
 
 
 def read(text: str) -> Any:
-    """The JSON document that a text is; raises ValueError where it is none."""
+    """The JSON document that a text is; raises ValueError if it is none."""
     fenced = _FENCE.findall(text)
     document = fenced[0] if len(fenced) == 1 else text
     try:

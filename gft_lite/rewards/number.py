@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gft_lite.rewards.answers.plain_number import PlainNumber, close, last_number, parse_number
 from gft_lite.rewards.base import ERROR, UNPARSED, Option, Options, Target, right_if
-from gft_lite.rewards.plain_number import PlainNumber, close, last_number, parse_number
 from gft_lite.types import Score
 
 OPTIONS = {
@@ -13,8 +13,8 @@ OPTIONS = {
 
 
 def _last(text: str) -> PlainNumber | None:
-    found = last_number(text)
-    return None if found is None else parse_number(found)
+    number = last_number(text)
+    return None if number is None else parse_number(number)
 
 
 def complain(target: Target, options: Options) -> str | None:
@@ -25,14 +25,14 @@ def complain(target: Target, options: Options) -> str | None:
 
 
 def score(response: str, target: Target, *, rel_tol: float = 1e-6, abs_tol: float = 0.0) -> Score:
-    """1 where |got − wanted| ≤ max(rel_tol·|wanted|, abs_tol); percent signs are not converted."""
-    wanted = _last(target.answer or "")
-    if wanted is None:
+    """1 if |number − reference| ≤ max(rel_tol·|reference|, abs_tol); percents stay as written."""
+    reference = _last(target.answer or "")
+    if reference is None:
         return ERROR
-    got = _last(response)
-    if got is None:
+    number = _last(response)
+    if number is None:
         return UNPARSED
-    return right_if(close(got.value, wanted.value, rel_tol, abs_tol))
+    return right_if(close(number.value, reference.value, rel_tol, abs_tol))
 
 
 def validate(options: Options) -> str | None:

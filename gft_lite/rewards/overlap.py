@@ -1,4 +1,4 @@
-"""`overlap`: how much a response says what the best-fitting expert says.
+"""`overlap`: how many words a response has in common with the expert that is closest to it.
 
 ROUGE (Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004): F1 of the longest
 common subsequence of words (`rouge_l`) or of word n-grams (`ngrams`), against each expert, and the
@@ -41,14 +41,14 @@ def words(text: str) -> tuple[str, ...]:
 
 def common_subsequence(left: tuple[str, ...], right: tuple[str, ...]) -> int:
     """Length of the longest common subsequence."""
-    where: dict[str, int] = {}
+    positions: dict[str, int] = {}  # of each word in `left`, as a bit vector
     for position, word in enumerate(left):
-        where[word] = where.get(word, 0) | 1 << position
-    everything = (1 << len(left)) - 1
-    row = everything  # bit i is 0 where the subsequence grows at word i of `left`
+        positions[word] = positions.get(word, 0) | 1 << position
+    all_bits = (1 << len(left)) - 1
+    row = all_bits  # bit i is 0 if the subsequence grows at word i of `left`
     for word in right:
-        matches = row & where.get(word, 0)
-        row = ((row + matches) | (row - matches)) & everything
+        matches = row & positions.get(word, 0)
+        row = ((row + matches) | (row - matches)) & all_bits
     return len(left) - row.bit_count()
 
 
@@ -68,12 +68,12 @@ def f1(common: int, left: int, right: int) -> float:
 
 def score(response: str, target: Target, *, measure: str = "rouge_l", n: int = 1) -> Score:
     """F1 in [0, 1] with the best expert; "unparsed" for a response without a word."""
-    experts = [said for said in map(words, target.experts) if said]
+    experts = [expert for expert in map(words, target.experts) if expert]
     if not experts:
         return ERROR
-    said = words(response)
-    if not said:
+    own = words(response)
+    if not own:
         return UNPARSED
     if measure == "rouge_l":
-        return Score(max(f1(common_subsequence(e, said), len(e), len(said)) for e in experts))
-    return Score(max(f1(*common_ngrams(e, said, n)) for e in experts))
+        return Score(max(f1(common_subsequence(e, own), len(e), len(own)) for e in experts))
+    return Score(max(f1(*common_ngrams(e, own, n)) for e in experts))

@@ -1,7 +1,7 @@
 """`regex`: does a pattern occur in the response?
 
-Patterns are Python's `re`. A pattern may backtrack for ever on some text, so this verifier runs in
-the scoring process, which is killed at the time limit.
+Patterns are those of Python's `re`. A pattern may backtrack without end on some text, so this
+verifier runs in the scoring process, which is killed at the time limit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OPTIONS = {
 
 
 def needs_rule(options: Options) -> Need:
-    """The rows' answers are only used where no pattern is given."""
+    """The rows' answers are only used if no pattern is given."""
     return "answer" if options["pattern"] is None else None
 
 
@@ -55,10 +55,10 @@ def score(
     ignore_case: bool = False,
     invert: bool = False,
 ) -> Score:
-    """1 where the pattern matches (`invert`: where it does not). A dot matches line ends too."""
+    """1 if the pattern matches (`invert`: if it does not). A dot matches line ends too."""
     pattern = target.answer if pattern is None else pattern
     if not pattern or _fault(pattern):
         return ERROR
     compiled = re.compile(pattern, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
-    found = compiled.fullmatch(response) if full else compiled.search(response)
-    return right_if((found is None) == invert)
+    match = compiled.fullmatch(response) if full else compiled.search(response)
+    return right_if((match is None) == invert)

@@ -1,7 +1,7 @@
 """The scorer: a checked reward, ready to score any number of responses.
 
 Cheap verifiers run here; those that a response can make run for ever go to the scoring process,
-together, and only where the quick path has no answer. A pair of response and target that occurs
+together, and only if the quick path has no answer. A pair of response and target that occurs
 twice in a call is scored once.
 """
 
@@ -71,7 +71,7 @@ class Scorer:
         return Counts(total, counts["unparsed"], counts["timeout"], counts["error"])
 
     def check(self, target: Target, where: str = "this row") -> None:
-        """Raise RewardError, naming the field, where an example cannot be scored."""
+        """Raise RewardError, naming the field, if an example cannot be scored."""
         for part in self.parts:
             need = part.needs
             if not _has(target, need):
@@ -86,7 +86,7 @@ class Scorer:
                 raise RewardError(f"{where}: reward {part.label!r} cannot use it: {complaint}")
 
     def warm_up(self) -> None:
-        """Start the scoring process now where a custom file needs it. Raises RewardError."""
+        """Start the scoring process now if a custom file needs it. Raises RewardError."""
         if any(part.reward is None for part in self.parts):
             self._process.start()
 
@@ -98,7 +98,7 @@ class Scorer:
         places: list[tuple[int, int]] = []
         for index, (response, target) in enumerate(unique):
             for position, part in enumerate(self.parts):
-                outcome = _here(part, response, target)
+                outcome = _outcome_here(part, response, target)
                 if outcome is not None:
                     outcomes[index, position] = outcome
                 else:
@@ -116,7 +116,7 @@ class Scorer:
         return ordered
 
     def require_some(self, scores: Sequence[Score]) -> None:
-        """Refuse scores of which not one was reached.
+        """Refuse scores if none of them could be computed.
 
         Raises:
             RewardError: the reward broke or took too long on every one of these responses.
@@ -175,8 +175,8 @@ def weighted(parts: Sequence[Part], scores: Sequence[Score]) -> Score:
     return Score(min(1.0, max(0.0, value)), verdict, named)
 
 
-def _here(part: Part, response: str, target: Target) -> Outcome | None:
-    """The part's outcome where it can be had in this process, else None."""
+def _outcome_here(part: Part, response: str, target: Target) -> Outcome | None:
+    """The part's outcome if it can be computed in this process, else None."""
     reward = part.reward
     if reward is None:
         return None

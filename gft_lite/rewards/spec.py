@@ -1,4 +1,4 @@
-"""From what a configuration says about the reward to a checked list of weighted parts.
+"""From the reward of a configuration to a checked list of weighted parts.
 
     math                                                        a name
     {name: length, max_chars: 400}                              a name with options
@@ -22,7 +22,7 @@ from gft_lite.rewards.custom import fault_in_file
 from gft_lite.types import RewardError
 
 Spec = str | Mapping[str, Any]
-LARGEST = 10**9  # of any option or weight: beyond, it is a slip of the keyboard
+LARGEST = 10**9  # of any option or weight: a larger one is a typing error
 
 
 @dataclass(frozen=True)

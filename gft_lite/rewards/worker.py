@@ -71,7 +71,7 @@ def _verifier(part: dict[str, Any]) -> Callable[[str, Target], Score]:
 
 
 def _limit_memory() -> None:
-    """Computer algebra on a tower of powers asks for more memory than there is."""
+    """Limit memory: computer algebra on a tower of powers would take all of it."""
     if sys.platform != "win32":
         import resource
 
@@ -83,7 +83,7 @@ def _limit_memory() -> None:
 
 
 def _limit_cpu(limit_seconds: float) -> None:
-    """A process whose parent is gone must not compute for ever."""
+    """Limit CPU time: a process whose parent is gone must not compute without end."""
     if sys.platform != "win32":
         import resource
 

@@ -1,4 +1,4 @@
-"""How a run ends before its last step: what breaks it is recorded, a signal stops it."""
+"""How a run ends before its last step: an error is recorded, a signal stops the run."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from gft_lite.runs.directory import RunDir, State
+from gft_lite.runs.directory import RunDir
+from gft_lite.runs.events import FailedEvent
 from gft_lite.runs.resources import extend_cpu_time, shortage
+from gft_lite.runs.status import State
 from gft_lite.types import GftError, TrainingError
 
-Event = dict[str, Any]
 
-
-def record_failures(run: RunDir, events: Iterator[Event]) -> Iterator[Event]:
-    """Own the run while its events last; record whatever breaks, then let it go on.
+def record_failures(run: RunDir, events: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Own the run while its events last; record every error before it is raised again.
 
     Raises:
         RunError: another process trains this run.
+        TrainingError: a shortage of disk, memory or files ended the run.
     """
     with run.lock():
         try:
@@ -35,55 +36,55 @@ def record_failures(run: RunDir, events: Iterator[Event]) -> Iterator[Event]:
             if not (short := shortage(error)):
                 fail(run, error)
                 raise
-            told = TrainingError(
+            reported = TrainingError(
                 f"{short}; what is written stays valid, then `gft-lite resume {run.path}` continues"
             )
-            told.__cause__ = error
-            fail(run, told)
-            raise told from error
+            reported.__cause__ = error
+            fail(run, reported)
+            raise reported from error
 
 
 def fail(run: RunDir, error: Exception) -> None:
-    """Record what broke the run: its sentence in the status, its traceback in the log.
+    """Record an error: its sentence in the status and the events, its traceback in log.txt.
 
-    What cannot be written, on a full disk, is left out: the run then counts as interrupted.
+    On a full disk, files that cannot be written are skipped: the run then counts as interrupted.
     """
     message = str(error) if isinstance(error, GftError) else f"{type(error).__name__}: {error}"
     with suppress(OSError):
         set_state(run, "failed", message=message)
     with suppress(OSError):
-        run.append({"type": "failed", "message": message})
+        run.event_log.record(FailedEvent(message=message))
     with suppress(OSError):
         run.log("".join(traceback.format_exception(error)))
 
 
 def set_state(run: RunDir, state: State, **fields: Any) -> None:
-    """Another state, at the same step."""
-    reached = {key: value for key, value in run.status().items() if key in ("step", "steps")}
-    run.set_status(state, **reached, **fields)
+    """Change the state and keep the step."""
+    progress = {key: value for key, value in run.status().items() if key in ("step", "steps")}
+    run.set_status(state, **progress, **fields)
 
 
 @contextmanager
 def stop_on_signal(run: RunDir) -> Iterator[None]:
     """SIGTERM, the soft limit of CPU time and the first Ctrl-C end the run after the current step;
-    the second Ctrl-C at once."""
+    the second Ctrl-C ends it at once."""
     try:
-        caught = [getattr(signal, s, None) for s in ("SIGINT", "SIGTERM", "SIGXCPU")]
-        before = {s: signal.getsignal(s) for s in caught if s}  # Windows lacks the last one
+        signals = [getattr(signal, s, None) for s in ("SIGINT", "SIGTERM", "SIGXCPU")]
+        earlier = {s: signal.getsignal(s) for s in signals if s}  # Windows has no SIGXCPU
 
         def handler(number: int, frame: Any) -> None:
             if number not in (signal.SIGINT, signal.SIGTERM):
                 extend_cpu_time()
             run.request_stop()
-            signal.signal(signal.SIGINT, before[signal.SIGINT])
+            signal.signal(signal.SIGINT, earlier[signal.SIGINT])
 
-        for s in before:
+        for s in earlier:
             signal.signal(s, handler)
-    except ValueError:  # not the main thread: signals belong to someone else
+    except ValueError:  # only the main thread may set signal handlers
         yield
         return
     try:
         yield
     finally:
-        for s, old in before.items():
+        for s, old in earlier.items():
             signal.signal(s, old)

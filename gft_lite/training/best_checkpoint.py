@@ -1,8 +1,8 @@
 """The best checkpoint of a run by held-out accuracy, kept beside the ordinary ones.
 
-`best/step-000040` is written like any checkpoint. Which step is best follows from the evaluations
-in events.jsonl alone, so a resumed run, whose later events are dropped, restores the best it had.
-Bests that an ordinary checkpoint may still need for that are kept with it.
+`best/step-000040` has the form of any checkpoint. The best step follows from the evaluations in
+events.jsonl alone, so a resumed run, whose later events are dropped, restores the best it had.
+Older bests are kept as long as the run can be resumed from a checkpoint that precedes newer ones.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from pathlib import Path
 
 from gft_lite.runs import RunDir, step_of
 from gft_lite.runs.atomic import new_folder, remove_folder
+from gft_lite.runs.events import EvalEvent
 from gft_lite.training.checkpoints import fault_of
 from gft_lite.types import RunError
 
 
 @dataclass(frozen=True)
 class Best:
-    """The best evaluated step so far; `examples` held-out prompts decided."""
+    """The best evaluated step so far; `examples` counts the held-out prompts of the evaluation."""
 
     step: int
     greedy_accuracy: float
@@ -36,62 +37,65 @@ class BestCheckpoint:
     def __init__(self, run: RunDir) -> None:
         self._run = run
         self._folder = run.path / "best"
-
-    @property
-    def best(self) -> Best | None:
-        """From the evaluations of the run so far; None before the first."""
-        found: Best | None = None
-        for event in self._run.events("eval"):
-            target = event.get("target")
-            if event.get("final") or not target:
-                continue
-            if found is None or target["greedy_accuracy"] > found.greedy_accuracy:
-                found = Best(event["step"], target["greedy_accuracy"], target["n"])
-        return found
-
-    def keep(self, step: int, fill: Callable[[Path], None]) -> bool:
-        """Save the checkpoint of the step just evaluated if that is the best; returns whether.
-
-        `fill` writes a checkpoint into an empty folder.
-        """
-        best = self.best
-        if best is None or best.step != step:
-            return False
-        with new_folder(self._checkpoint(step)) as aside:
-            fill(aside)
-        return True
-
-    def prune(self) -> None:
-        """Delete what no resumed run can need: bests before the one of the oldest checkpoint."""
-        oldest = min(map(step_of, self._run.checkpoints()), default=-1)
-        saved = sorted(self._folder.glob("step-*"))
-        needless = [folder for folder in saved if step_of(folder) <= oldest][:-1]
-        for folder in needless:
-            remove_folder(folder)
+        self._best: Best | None = None
 
     def restore(self, step: int) -> None:
-        """Go on from a step: bests of later steps will be written again."""
+        """Continue from a step: read the evaluations so far and drop the bests of later steps."""
+        self._best = None
+        for event in self._run.read(EvalEvent):
+            self._update(event)
         for folder in self._folder.glob("step-*"):
             if step_of(folder) > step:
                 remove_folder(folder)
+
+    def keep(self, event: EvalEvent, write: Callable[[Path], None]) -> Best | None:
+        """Save the checkpoint of the step just evaluated if it is the best, and return it.
+
+        Args:
+            event: the evaluation.
+            write: writes a checkpoint into an empty folder.
+        """
+        if not self._update(event):
+            return None
+        with new_folder(self._checkpoint(event.step)) as folder:
+            write(folder)
+        return self._best
+
+    def prune(self) -> None:
+        """Delete the bests that no resumed run can need: those before the best of the oldest
+        checkpoint."""
+        oldest = min(map(step_of, self._run.checkpoints()), default=-1)
+        saved = sorted(self._folder.glob("step-*"))
+        obsolete = [folder for folder in saved if step_of(folder) <= oldest][:-1]
+        for folder in obsolete:
+            remove_folder(folder)
 
     def adapter(self) -> tuple[Best, Path] | None:
         """The best step and the folder of its adapter; None if nothing was evaluated.
 
         Raises:
-            RunError: the folder is gone or damaged.
+            RunError: the folder is missing or damaged.
         """
-        best = self.best
-        if best is None:
+        if self._best is None:
             return None
-        folder = self._checkpoint(best.step)
+        folder = self._checkpoint(self._best.step)
         if fault := fault_of(folder):
             raise RunError(
                 f"{folder} holds the run's best adapter and cannot be used: {fault}. Restore it, "
                 "or set train.keep_best=false and train.stop_on_runaway=false in config.yaml and "
                 "resume with --accept-changes to keep the last adapter"
             )
-        return best, folder / "adapter"
+        return self._best, folder / "adapter"
+
+    def _update(self, event: EvalEvent) -> bool:
+        """Whether the evaluation is better than all before it."""
+        target = event.target
+        if event.final or not target:
+            return False
+        if self._best and target["greedy_accuracy"] <= self._best.greedy_accuracy:
+            return False
+        self._best = Best(event.step, target["greedy_accuracy"], target["n"])
+        return True
 
     def _checkpoint(self, step: int) -> Path:
         return self._folder / f"step-{step:06d}"

@@ -1,5 +1,6 @@
-"""What a training step looked like: per-token measurements → one line of figures, and the stored
-groups. Tensors come in during the step; the one transfer to the CPU happens in `figures`."""
+"""Metrics of a training step: measurements per token → the fields of a step event, and the groups
+that are stored. `runs/events.py` documents every metric. Tensors are collected during the step and
+moved to the CPU once, in `StepObserver.traces`."""
 
 from __future__ import annotations
 
@@ -15,10 +16,37 @@ from gft_lite.groups import BuiltGroups
 from gft_lite.models.batching import TokenBatch, TokenSequence
 from gft_lite.types import SOURCES, Group, Source
 
+Metrics = dict[str, float]
+"""Some fields of `StepEvent`; a metric that was not measured is absent."""
+
+
+@dataclass(frozen=True)
+class BatchMeasurements:
+    """What one micro-batch measured; all tensors (B, T) except the loss.
+
+    logps: log-probabilities of the response tokens, in nats.
+    entropy: entropy of the policy, in nats.
+    slope: ∂(loss of the token)/∂log π, not yet divided by the token count of the step.
+    loss: scalar, the share of the micro-batch in the loss of the step.
+    kl: KL divergence to the reference policy, in nats; None if it was not measured.
+    """
+
+    batch: TokenBatch
+    logps: Tensor
+    entropy: Tensor
+    slope: Tensor
+    loss: Tensor
+    kl: Tensor | None
+
 
 @dataclass(frozen=True)
 class TokenTrace:
-    """One trained response, per token: probability, weight (−∂loss/∂log π ÷ advantage), entropy."""
+    """One trained response, per token.
+
+    probs: probability under the policy, in [0, 1].
+    weights: −∂loss/∂log π ÷ advantage.
+    entropy, kl: nats.
+    """
 
     sequence: TokenSequence
     probs: list[float]
@@ -29,42 +57,32 @@ class TokenTrace:
 
 @dataclass
 class StepObserver:
-    """Collects what the micro-batches of one optimizer step measured."""
+    """Collects the measurements of all micro-batches of one optimizer step."""
 
-    _batches: list[tuple[TokenBatch, Tensor, Tensor, Tensor, Tensor | None]] = field(
-        default_factory=list
-    )
-    _loss: list[Tensor] = field(default_factory=list)
+    _batches: list[BatchMeasurements] = field(default_factory=list)
 
-    def add(
-        self,
-        batch: TokenBatch,
-        *,
-        logps: Tensor,
-        entropy: Tensor,
-        slope: Tensor,
-        loss: Tensor,
-        kl: Tensor | None,
-    ) -> None:
-        """Keep one micro-batch; all (B, T) but `loss`, its scalar share of the step's loss."""
-        self._batches.append((batch, logps.detach(), entropy, slope, kl))
-        self._loss.append(loss.detach())
+    def add(self, measurements: BatchMeasurements) -> None:
+        """Keep the measurements of one micro-batch."""
+        self._batches.append(measurements)
 
     def loss(self) -> float:
-        """The step's loss: Σ over micro-batches, already divided by the step's token count."""
-        return float(torch.stack(self._loss).sum()) if self._loss else 0.0
+        """The loss of the step: the shares are already divided by the token count of the step."""
+        return float(torch.stack([m.loss for m in self._batches]).sum()) if self._batches else 0.0
 
     def traces(self) -> list[TokenTrace]:
-        """Per-token measurements on the CPU, one entry a trained response."""
-        found = []
-        for batch, logps, entropy, slope, kl in self._batches:
-            probs = logps.exp().cpu().tolist()
-            entropies, slopes = entropy.cpu().tolist(), slope.cpu().tolist()
-            kls = kl.cpu().tolist() if kl is not None else None
-            for row, sequence in enumerate(batch.sequences):
-                n = len(sequence.response_ids)
+        """Measurements per token on the CPU, one entry per trained response."""
+        traces = []
+        for measured in self._batches:
+            # (B, T) tensors → lists of lists: one transfer per tensor
+            probs = measured.logps.exp().cpu().tolist()
+            entropies = measured.entropy.cpu().tolist()
+            slopes = measured.slope.cpu().tolist()
+            kls = measured.kl.cpu().tolist() if measured.kl is not None else None
+            for row, sequence in enumerate(measured.batch.sequences):
+                n = len(sequence.response_ids)  # the rest of the row is padding
+                # dividing by the advantage leaves the method's own weight of the token
                 scale = -sequence.advantage or -1.0
-                found.append(
+                traces.append(
                     TokenTrace(
                         sequence=sequence,
                         probs=probs[row][:n],
@@ -73,60 +91,62 @@ class StepObserver:
                         kl=kls[row][:n] if kls else None,
                     )
                 )
-        return found
+        return traces
 
 
-def token_metrics(traces: Sequence[TokenTrace], tau: Callable[[Source], float]) -> dict[str, float]:
-    """Entropy and KL of self responses, rectified fraction (mean of 1[π < τ]) by source and by sign
-    of advantage.
+def token_metrics(traces: Sequence[TokenTrace], tau: Callable[[Source], float]) -> Metrics:
+    """Entropy and KL of self responses; rectified fraction, the mean of 1[π < τ], by source and by
+    sign of the advantage.
 
-    Over trained tokens: responses with advantage 0 are not run through the model. Keys are absent
-    where nothing was measured. Nats. Entropy is that of `evaluation.accuracy.self_entropy`, on the
-    prompts of the step instead of held-out ones.
+    Args:
+        traces: the trained responses; those with advantage 0 are usually not among them.
+        tau: source → threshold of the method.
     """
-    own = [t for t in traces if t.sequence.source == "self"]
-    out: dict[str, float] = {}
-    _put(out, "entropy_nats_per_token", (e for t in own for e in t.entropy))
-    measured = [t.kl for t in own if t.kl is not None]
-    _put(out, "kl_nats_per_token", (k for kl in measured for k in kl))
-    _put(out, "kl_nats_per_sequence", (sum(kl) for kl in measured))
+    metrics: Metrics = {}
+    self_traces = [t for t in traces if t.sequence.source == "self"]
+    _put_mean(metrics, "entropy_nats_per_token", (e for t in self_traces for e in t.entropy))
+    kls = [t.kl for t in self_traces if t.kl is not None]
+    _put_mean(metrics, "kl_nats_per_token", (k for kl in kls for k in kl))
+    _put_mean(metrics, "kl_nats_per_sequence", (sum(kl) for kl in kls))
+    # A token is rectified if its probability is below τ.
     slices = {"": traces}
     slices |= {f"_{s}": [t for t in traces if t.sequence.source == s] for s in SOURCES}
     slices["_positive"] = [t for t in traces if t.sequence.advantage > 0]
     slices["_negative"] = [t for t in traces if t.sequence.advantage < 0]
-    for name, chosen in slices.items():
-        below = (float(p < tau(t.sequence.source)) for t in chosen for p in t.probs)
-        _put(out, f"rectified_fraction{name}", below)
-    return out
+    for suffix, part in slices.items():
+        below_tau = (float(p < tau(t.sequence.source)) for t in part for p in t.probs)
+        _put_mean(metrics, f"rectified_fraction{suffix}", below_tau)
+    return metrics
 
 
-def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
-    """Rewards by source, spread of advantages, lengths and verdicts of one rollout."""
-    out: dict[str, float] = {}
-    pairs = [(r, s) for g in groups for r, s in zip(g.responses, g.scores, strict=False)]
+def group_metrics(groups: Sequence[Group]) -> Metrics:
+    """Rewards by source, spread of advantages, lengths and verdicts of the groups of one step."""
+    metrics: Metrics = {}
+    scored = [(r, s) for g in groups for r, s in zip(g.responses, g.scores, strict=False)]
     for source in SOURCES:
-        _put(out, f"reward_{source}", (s.value for r, s in pairs if r.source == source))
+        _put_mean(metrics, f"reward_{source}", (s.value for r, s in scored if r.source == source))
     spreads = [statistics.stdev(g.advantages) for g in groups if len(g.advantages) > 1]
-    _put(out, "advantage_spread", spreads)
-    own = [r for g in groups for r in g.responses if r.source == "self"]
-    if own:
-        out["truncated"] = sum(not r.finished for r in own)
-        _put(out, "self_response_tokens", (len(r.token_ids or ()) for r in own))
-    if pairs:
-        out["unparsed"] = sum(s.verdict == "unparsed" for _, s in pairs)
-        out["timeouts"] = sum(s.verdict == "timeout" for _, s in pairs)
-        out["reward_errors"] = sum(s.verdict == "error" for _, s in pairs)
-    return out
+    _put_mean(metrics, "advantage_spread", spreads)
+    self_responses = [r for g in groups for r in g.responses if r.source == "self"]
+    if self_responses:
+        metrics["truncated"] = sum(not r.finished for r in self_responses)
+        lengths = (len(r.token_ids or ()) for r in self_responses)
+        _put_mean(metrics, "self_response_tokens", lengths)
+    if scored:
+        metrics["unparsed"] = sum(s.verdict == "unparsed" for _, s in scored)
+        metrics["timeouts"] = sum(s.verdict == "timeout" for _, s in scored)
+        metrics["reward_errors"] = sum(s.verdict == "error" for _, s in scored)
+    return metrics
 
 
-def demonstration_figures(sequences: Sequence[TokenSequence]) -> dict[str, int]:
-    """Length of the longest demonstration of a step; the key is absent if there is none."""
+def demonstration_metrics(sequences: Sequence[TokenSequence]) -> Metrics:
+    """Length of the longest demonstration of a step."""
     lengths = [len(s.response_ids) for s in sequences if s.source != "self"]
     return {"longest_demonstration_tokens": max(lengths)} if lengths else {}
 
 
-def rollout_metrics(built: BuiltGroups) -> dict[str, float]:
-    """Counts of the groups of one step, and the seconds their rollout took."""
+def rollout_metrics(built: BuiltGroups) -> Metrics:
+    """Counts and durations of one rollout."""
     return {
         "groups": len(built.groups),
         "degenerate_groups": built.counts.degenerate,
@@ -142,8 +162,8 @@ def rollout_metrics(built: BuiltGroups) -> dict[str, float]:
 def group_records(
     groups: Sequence[Group], traces: Sequence[TokenTrace], tokenizer: Any
 ) -> list[dict[str, Any]]:
-    """Groups as plain data for the run directory; token lists only where a response was trained."""
-    by_key = {t.sequence.key: t for t in traces}
+    """Groups as plain data for the run directory; a response that was trained has its tokens."""
+    trace_of = {t.sequence.key: t for t in traces}
     records = []
     for i, group in enumerate(groups):
         responses = []
@@ -161,7 +181,7 @@ def group_records(
                     "verdict": score.verdict,
                     "parts": dict(score.parts),
                 }
-            if trace := by_key.get((i, j)):
+            if trace := trace_of.get((i, j)):
                 ids = [[token] for token in trace.sequence.response_ids]
                 entry |= {
                     "tokens": tokenizer.batch_decode(ids),
@@ -180,7 +200,7 @@ def group_records(
     return records
 
 
-def _put(out: dict[str, float], name: str, values: Iterable[float]) -> None:
+def _put_mean(metrics: Metrics, name: str, values: Iterable[float]) -> None:
     listed = list(values)
     if listed:
-        out[name] = statistics.fmean(listed)
+        metrics[name] = statistics.fmean(listed)

@@ -8,8 +8,8 @@ names a file or a model, a source:
     model.adapter                                    SHA-256 of weights and settings
     model.name                                       SHA-256 of weights, settings and tokenizer
 
-Names are not compared where contents are: a run may be moved, and its files too. The decision
-record docs/decisions/0013-inputs-of-a-run.md has the reasons, and what is not noticed.
+Contents are compared, not names: a run and its files may be moved. The decision record
+docs/decisions/0013-inputs-of-a-run.md has the reasons, and what is not detected.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from gft_lite.preflight.inputs import RunInputs
 from gft_lite.rewards import REWARDS, read_spec
 from gft_lite.runs import RunDir
 from gft_lite.runs.atomic import file_sha256, write_atomic
+from gft_lite.runs.events import InputsAcceptedEvent
 from gft_lite.types import ConfigError, Example, RunError
 
-INPUTS = "inputs.json"
+FILE = "inputs.json"
 BASE = "model.name"
 BASE_FILES = ("*.safetensors", "*.json", "*.model", "*.tiktoken", "*.txt", "*.jinja", "*.py")
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
@@ -41,15 +42,15 @@ SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True)
-class Source:
+class InputSource:
     """A file, a data set or a model that a run was made from.
 
-    name: as the configuration has it.
-    files: name → SHA-256 of each file, where they are on this machine.
-    stamps: name → size, times and number of a file of weights; while they stay, it is not hashed
-        again.
-    commit: of a model in the hub's cache.
-    rows, rows_sha256: of data.
+    name: as in the configuration.
+    files: name → SHA-256 of each file, if they are on this machine.
+    stamps: name → size, times and inode of a file of the base; a file whose stamp is unchanged is
+        not hashed again.
+    commit: commit of a model in the hub's cache.
+    rows, rows_sha256: number and hash of the rows of a data set.
     """
 
     name: str
@@ -59,116 +60,120 @@ class Source:
     rows: int | None = None
     rows_sha256: str | None = None
 
-    def differences(self, now: Source) -> list[str]:
-        """What changed, in a few words each; none where the contents are equal."""
+    def differences(self, now: InputSource) -> list[str]:
+        """What changed, in a few words each; empty if the contents are equal."""
         if self.rows_sha256 is not None:
             if self.rows_sha256 == now.rows_sha256:
                 return []
             if self.rows != now.rows:
                 return [f"it had {self.rows:,} usable rows and has {now.rows or 0:,}"]
             return ["its rows changed"]
-        gone = [f"{name} is missing" for name in self.files if name not in now.files]
-        other = [
+        missing = [f"{name} is missing" for name in self.files if name not in now.files]
+        changed = [
             f"{name} changed"
             for name, sha256 in self.files.items()
             if now.files.get(name, sha256) != sha256
         ]
         new = [f"{name} is new" for name in now.files if name not in self.files]
-        if self.commit and self.commit == now.commit:  # the cache is filled as files are needed
-            gone = new = []
-        return [*gone, *other, *new]
+        if self.commit and self.commit == now.commit:  # files are downloaded when they are needed
+            missing = new = []
+        return [*missing, *changed, *new]
 
 
 @dataclass(frozen=True)
-class Inputs:
+class Provenance:
     """The resolved configuration and its sources, by their keys in it.
 
     accepted: the changes that were accepted when the run was continued, each with its step.
-    fault: why a record cannot be compared with; it has nothing else then.
+    fault: why the record cannot be compared; everything else is empty then.
     """
 
     config: dict[str, Any]
-    sources: Mapping[str, Source]
+    sources: Mapping[str, InputSource]
     accepted: tuple[dict[str, Any], ...] = ()
     fault: str = ""
 
     @property
-    def base(self) -> Source | None:
+    def base(self) -> InputSource | None:
         """The base model, if its files are on this machine."""
         return self.sources.get(BASE)
 
-    def with_base(self, base: Source | None) -> Inputs:
-        """The same, with the identity of the base model if it is known."""
+    def with_base(self, base: InputSource | None) -> Provenance:
+        """A copy with the base model, if it is known."""
         return replace(self, sources={**self.sources, BASE: base}) if base else self
 
-    def differences(self, now: Inputs) -> list[str]:
-        """What changed, a few words each."""
+    def differences(self, now: Provenance) -> list[str]:
+        """What changed, a few words each: settings first, then contents."""
         if self.fault:
             return [self.fault]
-        both = self.sources.keys() & now.sources.keys()
-        contents = {key: self.sources[key].differences(now.sources[key]) for key in sorted(both)}
+        shared = self.sources.keys() & now.sources.keys()
+        contents = {key: self.sources[key].differences(now.sources[key]) for key in sorted(shared)}
+        # Settings are compared with the defaults of today, since older records lack newer keys.
         settings = []
-        then_set, now_set = _flat(_resolved(self.config)), _flat(_resolved(now.config))
-        for key in [*then_set, *(key for key in now_set if key not in then_set)]:
-            before, after = then_set.get(key), now_set.get(key)
+        old, new = _flat(_resolved(self.config)), _flat(_resolved(now.config))
+        for key in [*old, *(key for key in new if key not in old)]:
+            before, after = old.get(key), new.get(key)
             if before == after:
                 continue
-            named = _sources_named_by(key, both)
+            named = _sources_named_by(key, shared)
             if named and not any(contents[source] for source in named):
                 continue  # another place or name for the same content
             settings.append(f"{key} was {_short(before)} and is {_short(after)}")
         return settings + [
             f"{key} ({now.sources[key].name}): {difference}"
-            for key, found in contents.items()
-            for difference in found
+            for key, differences in contents.items()
+            for difference in differences
         ]
 
-    def provenance(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, Any]:
         """For the record beside an adapter: the sources, and which changes were accepted."""
         sources = {key: asdict(source) for key, source in self.sources.items()}
         for source in sources.values():
-            del source["stamps"]  # they concern this machine
+            del source["stamps"]  # they are those of this machine
         return {"sources": sources, "accepted_changes": list(self.accepted)}
 
 
-def sources_of(config: RunConfig, prepared: RunInputs) -> dict[str, Source]:
-    """The sources of a run but for its base model."""
-    found = {}
+def sources_of(config: RunConfig, inputs: RunInputs) -> dict[str, InputSource]:
+    """The sources of a run except its base model."""
+    sources = {}
     data = config.data
     for key, path, examples in (
-        ("data.path", data.path, prepared.examples),
-        ("data.eval_path", data.eval_path, prepared.eval_examples),
-        ("data.retention_path", data.retention_path, prepared.retention_examples),
+        ("data.path", data.path, inputs.examples),
+        ("data.eval_path", data.eval_path, inputs.eval_examples),
+        ("data.retention_path", data.retention_path, inputs.retention_examples),
     ):
         if path is not None:
             file = Path(resolve(path))
             files = {file.name: file_sha256(file)} if file.is_file() else {}
             digest = rows_sha256(examples)
-            found[key] = Source(path, files, rows=len(examples), rows_sha256=digest)
+            sources[key] = InputSource(path, files, rows=len(examples), rows_sha256=digest)
     parts = read_spec(config.reward, REWARDS, allow_custom=True)
     settings = _flat({"reward": config.reward})
     for number, part in enumerate(parts, 1):
         if part.file:
             key = f"reward.parts.{number}.file"
             key = key if key in settings else "reward.file"
-            found[key] = Source(str(settings[key]), {"its code": file_sha256(Path(part.file))})
+            hashes = {"its code": file_sha256(Path(part.file))}
+            sources[key] = InputSource(str(settings[key]), hashes)
     if config.model.adapter:
         folder = Path(config.model.adapter)
-        there = [name for name in ADAPTER_FILES if (folder / name).is_file()]
-        hashes = {name: file_sha256(folder / name) for name in there}
-        found["model.adapter"] = Source(config.model.adapter, hashes)
-    return found
+        names = [name for name in ADAPTER_FILES if (folder / name).is_file()]
+        hashes = {name: file_sha256(folder / name) for name in names}
+        sources["model.adapter"] = InputSource(config.model.adapter, hashes)
+    return sources
 
 
-def base_source(model: ModelConfig, known: Source | None = None) -> Source | None:
-    """Every file of the base that decides what it computes; None if it is not on this machine yet.
+def base_source(model: ModelConfig, known: InputSource | None = None) -> InputSource | None:
+    """Every file of the base that affects its results; None if the base is not on this machine yet.
 
     Args:
-        model: which base.
-        known: its source at an earlier time; a file whose stamp is the same is not hashed again.
+        model: the model section of the configuration.
+        known: the source at an earlier time; a file with the same stamp is not hashed again.
     """
     from gft_lite.models.fingerprint import local_folder
-    from gft_lite.models.load import source_of  # torch: not before the inputs are checked
+    from gft_lite.models.load import (
+        source_of,
+    )  # imports torch, so only after the inputs are checked
 
     folder = local_folder(source_of(model.name), model.revision)
     if folder is None:
@@ -181,15 +186,16 @@ def base_source(model: ModelConfig, known: Source | None = None) -> Source | Non
         stat = path.stat()
         stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         blob = path.resolve().name
-        before = known and known.stamps.get(path.name)
-        if known and before == stamp:
+        known_stamp = known and known.stamps.get(path.name)
+        # Hashing gigabytes takes a minute, so a hash is reused if the file cannot have changed.
+        if known and known_stamp == stamp:
             hashes[path.name] = known.files[path.name]
-        elif in_cache and not before and BLOB.fullmatch(blob):
+        elif in_cache and not known_stamp and BLOB.fullmatch(blob):
             hashes[path.name] = blob
         else:
             hashes[path.name] = file_sha256(path)
         stamps[path.name] = stamp
-    return Source(model.name, hashes, stamps, commit=folder.name if in_cache else None)
+    return InputSource(model.name, hashes, stamps, commit=folder.name if in_cache else None)
 
 
 def rows_sha256(examples: Iterable[Example]) -> str:
@@ -202,48 +208,50 @@ def rows_sha256(examples: Iterable[Example]) -> str:
     return digest.hexdigest()
 
 
-def read_inputs(run: RunDir) -> Inputs | None:
-    """What was recorded when the run started; None if nothing was."""
-    path = run.path / INPUTS
+def read_provenance(run: RunDir) -> Provenance | None:
+    """The provenance recorded when the run started; None if there is no record."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        sources = {key: Source(**source) for key, source in record["sources"].items()}
-        return Inputs(dict(record["config"]), sources, tuple(record["accepted"]))
+        record = json.loads((run.path / FILE).read_text(encoding="utf-8"))
+        sources = {key: InputSource(**source) for key, source in record["sources"].items()}
+        return Provenance(dict(record["config"]), sources, tuple(record["accepted"]))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return Inputs({}, {}, fault=f"{INPUTS} is damaged, so no change can be found")
+        return Provenance({}, {}, fault=f"{FILE} is damaged, so no change can be found")
 
 
-def write_inputs(run: RunDir, inputs: Inputs) -> None:
+def write_provenance(run: RunDir, provenance: Provenance) -> None:
     """Record what the run is made from."""
     record = {
         "format": 1,
         "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
-        "sources": {key: asdict(source) for key, source in inputs.sources.items()},
-        "accepted": list(inputs.accepted),
-        "config": inputs.config,
+        "sources": {key: asdict(source) for key, source in provenance.sources.items()},
+        "accepted": list(provenance.accepted),
+        "config": provenance.config,
     }
-    write_atomic(run.path / INPUTS, json.dumps(record, indent=1) + "\n")
+    write_atomic(run.path / FILE, json.dumps(record, indent=1) + "\n")
 
 
-def compared(
-    run: RunDir, then: Inputs | None, now: Inputs, *, step: int, accept: bool
-) -> tuple[Inputs, list[str]]:
-    """The inputs with the changes accepted so far, and those accepted now.
+def compare(
+    run: RunDir, recorded: Provenance | None, now: Provenance, *, step: int, accept: bool
+) -> tuple[Provenance, list[str]]:
+    """Compare the inputs of a run that is continued with those it was started with.
 
     Args:
-        run: the run that is continued.
-        then: what it was made from, if that was recorded.
+        run: the run.
+        recorded: what it was made from, if that was recorded.
         now: what it would be made from now.
-        step: from which it is continued.
-        accept: go on in spite of changes.
+        step: step that the run continues from.
+        accept: continue in spite of changes.
+
+    Returns:
+        `now` with all changes accepted so far, and the changes accepted by this call.
 
     Raises:
-        RunError: something changed and is not accepted; names all of it.
+        RunError: something changed and is not accepted; the message names all of it.
     """
-    changes = then.differences(now) if then else []
-    accepted = then.accepted if then else ()
+    changes = recorded.differences(now) if recorded else []
+    accepted = recorded.accepted if recorded else ()
     if changes and not accept:
         more = len(changes) - SHOWN_CHANGES
         shown = "; ".join(changes[:SHOWN_CHANGES]) + (f"; and {more} more" if more > 0 else "")
@@ -256,16 +264,14 @@ def compared(
     return replace(now, accepted=accepted), changes
 
 
-def accepted_event(run: RunDir, changes: Sequence[str], step: int) -> dict[str, Any]:
-    """Write down that changes were accepted."""
+def accepted_event(changes: Sequence[str], step: int) -> InputsAcceptedEvent:
+    """The event of accepted changes."""
     message = f"continued with other inputs, as accepted: {'; '.join(changes)}"
-    event = {"type": "inputs_accepted", "step": step, "changes": list(changes), "message": message}
-    run.append(event)
-    return event
+    return InputsAcceptedEvent(step=step, changes=list(changes), message=message)
 
 
 def _resolved(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """With the defaults of settings that the version that wrote it did not have."""
+    """A configuration with the defaults of settings that are newer than it."""
     try:
         return config_from_dict(config).to_dict()
     except ConfigError:
@@ -273,17 +279,17 @@ def _resolved(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} → {"a.b": 1}; members of a list of mappings are counted from 1."""
-    if isinstance(value, list | tuple) and any(isinstance(one, Mapping) for one in value):
-        value = {str(number): one for number, one in enumerate(value, 1)}
+    """{"a": {"b": 1}} → {"a.b": 1}; members of a list of mappings are numbered from 1."""
+    if isinstance(value, list | tuple) and any(isinstance(member, Mapping) for member in value):
+        value = {str(number): member for number, member in enumerate(value, 1)}
     if not isinstance(value, Mapping):
         return {key: value}
-    inside = [_flat(one, f"{key}.{name}" if key else str(name)) for name, one in value.items()]
-    return {name: one for part in inside for name, one in part.items()}
+    parts = [_flat(member, f"{key}.{name}" if key else str(name)) for name, member in value.items()]
+    return {name: leaf for part in parts for name, leaf in part.items()}
 
 
 def _sources_named_by(key: str, sources: Iterable[str]) -> list[str]:
-    """The sources whose name or version a setting gives; one outside stages concerns all stages."""
+    """The sources that a setting names; one outside of `stages` applies to all stages."""
     key = BASE if key == "model.revision" else key
     return [source for source in sources if source == key or source.endswith(f".{key}")]
 

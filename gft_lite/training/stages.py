@@ -1,7 +1,6 @@
-"""A run in stages: each an ordinary run in a folder of its own, continuing the adapter of the one
-before. The pipeline's own folder has the status of the whole and, at the end, the last adapter.
-
-The function that trains one stage is handed in.
+"""A pipeline: its stages are ordinary runs in folders of their own, and each continues the adapter
+of the one before. The pipeline's folder has the status of the whole and, at the end, the last
+adapter. The caller passes in the function that trains one stage.
 """
 
 from __future__ import annotations
@@ -15,107 +14,117 @@ from gft_lite.config import RunConfig, Stage, stages_of, total_steps
 from gft_lite.preflight.inputs import validate_inputs
 from gft_lite.runs import RunDir, State, is_run, of_stage, writing
 from gft_lite.runs.atomic import new_folder, write_atomic
+from gft_lite.runs.events import FinishedEvent
 from gft_lite.training.provenance import (
-    Inputs,
-    Source,
+    InputSource,
+    Provenance,
     accepted_event,
     base_source,
-    compared,
-    read_inputs,
+    compare,
+    read_provenance,
     sources_of,
-    write_inputs,
+    write_provenance,
 )
 from gft_lite.types import InputError
 
-Event = dict[str, Any]
-TrainOne = Callable[[RunDir, RunConfig, Source | None], Iterator[Event]]
-"""(directory, configuration, base if known) → events; continues where the directory says it
-stopped."""
+TrainStage = Callable[[RunDir, RunConfig, InputSource | None], Iterator[dict[str, Any]]]
+"""(directory, configuration, base if known) → events; continues a stage that was interrupted."""
 
 
-def check_stages(config: RunConfig, *, allow_custom_reward: bool) -> dict[str, Source]:
-    """Refuse a stage that could not start, before the first one does; returns what the stages are
-    made from.
+def check_stages(config: RunConfig, *, allow_custom_reward: bool) -> dict[str, InputSource]:
+    """Validate the inputs of every stage before the first one starts.
+
+    Returns:
+        The sources of all stages, by keys like `stages.2.data.path`.
 
     Raises:
-        InputError: as `validate_inputs`, naming the stage.
+        InputError: as `validate_inputs`; the message names the stage.
     """
-    sources: dict[str, Source] = {}
+    sources: dict[str, InputSource] = {}
     for number, stage in enumerate(stages_of(config), 1):
         try:
-            prepared = validate_inputs(stage.config, allow_custom_reward=allow_custom_reward)
+            inputs = validate_inputs(stage.config, allow_custom_reward=allow_custom_reward)
         except InputError as error:
             raise type(error)(f"stages.{number} ({stage.config.method.name}): {error}") from None
-        with prepared.scorer:
-            own = sources_of(stage.config, prepared)
+        with inputs.scorer:
+            stage_sources = sources_of(stage.config, inputs)
         if number > 1:
-            del own["model.adapter"]  # that of the stage before, which the stage records
-        sources |= {f"stages.{number}.{key}": source for key, source in own.items()}
+            del stage_sources["model.adapter"]  # made by the stage before; the stage records it
+        sources |= {f"stages.{number}.{key}": source for key, source in stage_sources.items()}
     return sources
 
 
 def run_stages(
-    run: RunDir, config: RunConfig, train_one: TrainOne, *, inputs: Inputs, accept_changes: bool
-) -> Iterator[Event]:
-    """Train the stages that are not finished, in order; every event as the pipeline tells it."""
-    started = time.perf_counter()
-    step, recorded = run.status().get("step", 0), read_inputs(run)
+    run: RunDir,
+    config: RunConfig,
+    train_stage: TrainStage,
+    *,
+    provenance: Provenance,
+    accept_changes: bool,
+) -> Iterator[dict[str, Any]]:
+    """Train the stages that are not finished, in order; yields the events of the pipeline."""
+    start = time.perf_counter()
+    step, recorded = run.status().get("step", 0), read_provenance(run)
     base = base_source(config.model, recorded.base if recorded else None)
-    inputs = inputs.with_base(base)
-    inputs, changes = compared(run, recorded, inputs, step=step, accept=accept_changes)
+    provenance, changes = compare(
+        run, recorded, provenance.with_base(base), step=step, accept=accept_changes
+    )
     stages, steps = stages_of(config, run.path), total_steps(config)
     run.forget_after(-1)
-    write_inputs(run, inputs)
+    write_provenance(run, provenance)
     if changes:
-        yield accepted_event(run, changes, step=0)
-    before, stopped = 0, False
+        run.event_log.record(accepted_event(changes, step=0))
+    yield from run.event_log.drain()
+
+    steps_before, stopped = 0, False
     metrics: dict[str, Any] = {}
     for number, stage in enumerate(stages, 1):
-        folder = _folder(run, stage)
-        if not _finished(folder):
-            run.set_status("running", step=before, steps=steps, stage=stage.name)
-            for told in train_one(folder, stage.config, base):
-                event = of_stage(told, number, before)
+        stage_run = _stage_run(run, stage)
+        if not _is_finished(stage_run):
+            run.set_status("running", step=steps_before, steps=steps, stage=stage.name)
+            for line in train_stage(stage_run, stage.config, base):
+                event = of_stage(line, number, steps_before)
                 run.set_status("running", step=event["step"], steps=steps, stage=stage.name)
                 yield event
+                # A request to stop the pipeline stops its current stage.
                 if run.stop_file.exists():
-                    folder.request_stop()
-        before += folder.status()["step"]
-        between = run.stop_file.exists() and number < len(stages)
-        if stopped := between or folder.status()["state"] == "stopped":
+                    stage_run.request_stop()
+        steps_before += stage_run.status()["step"]
+        stops_between = run.stop_file.exists() and number < len(stages)
+        if stopped := stops_between or stage_run.status()["state"] == "stopped":
             break
-        metrics = next(folder.events("finished"))["metrics"]
+        metrics = next(stage_run.read(FinishedEvent)).metrics
+
     if not stopped:
-        with new_folder(run.adapter_dir) as aside:  # its record lists all the stages
-            shutil.copytree(folder.adapter_dir, aside, dirs_exist_ok=True)
+        with new_folder(run.adapter_dir) as folder:  # the record of the last one lists all stages
+            shutil.copytree(stage_run.adapter_dir, folder, dirs_exist_ok=True)
     run.stop_file.unlink(missing_ok=True)
     state: State = "stopped" if stopped else "finished"
-    seconds = time.perf_counter() - started
-    last: Event = {
-        "type": "finished",
-        "state": state,
-        "step": before,
-        "seconds": seconds,
-        "metrics": {} if stopped else metrics,
-    }
-    run.append(last)
-    run.set_status(state, step=before, steps=steps, stage=stage.name)
-    yield last
+    run.event_log.record(
+        FinishedEvent(
+            state=state,
+            step=steps_before,
+            seconds=time.perf_counter() - start,
+            metrics={} if stopped else metrics,
+        )
+    )
+    # after the event: a run that counts as finished is never continued
+    run.set_status(state, step=steps_before, steps=steps, stage=stage.name)
+    yield from run.event_log.drain()
 
 
-def _folder(run: RunDir, stage: Stage) -> RunDir:
-    folder = RunDir(run.path / stage.name)
-    # settings without a status: the process ended between the two
-    if not (folder.config_file.is_file() or is_run(folder.path)):
-        return RunDir.create(folder.path, stage.config.to_yaml())
-    if folder.current()["state"] == "damaged":  # its settings follow from those of the pipeline
-        with writing(folder.path):
-            write_atomic(folder.config_file, stage.config.to_yaml())
-    return folder
+def _stage_run(run: RunDir, stage: Stage) -> RunDir:
+    stage_run = RunDir(run.path / stage.name)
+    # A folder with settings but without a status: the process ended between the two.
+    if not (stage_run.config_file.is_file() or is_run(stage_run.path)):
+        return RunDir.create(stage_run.path, stage.config.to_yaml())
+    if stage_run.current()["state"] == "damaged":  # the pipeline's settings determine the stage's
+        with writing(stage_run.path):
+            write_atomic(stage_run.config_file, stage.config.to_yaml())
+    return stage_run
 
 
-def _finished(stage: RunDir) -> bool:
-    """Whether a stage is whole; one whose end was not written down is continued, at its last
-    step."""
+def _is_finished(stage: RunDir) -> bool:
+    """Whether a stage is complete. If its end was not recorded, it continues at its last step."""
     ended = stage.status()["state"] == "finished"
     return ended and stage.adapter_dir.is_dir() and any(stage.events("finished"))

@@ -11,7 +11,7 @@ from samples import SHORTEST
 
 from gft_lite import cli
 from gft_lite.config import load_config
-from gft_lite.runs import RunDir
+from gft_lite.runs import RunDir, damage_report, damaged_groups, write_groups
 from gft_lite.training import worker
 from gft_lite.ui.queue import Jobs
 from gft_lite.ui.workspace import Workspace
@@ -89,7 +89,7 @@ def test_a_run_on_a_small_disk_is_continued_to_the_same_adapter(
     assert full or code == 2  # nothing was begun
     disk(2 * max(SIZES_KIB))
     if full:
-        assert run.config() and not run.damage() + run.damaged_groups()
+        assert run.config() and not damage_report(run) + damaged_groups(run)
         assert run.current()["state"] in ("finished", "failed", "interrupted", "created")
         steps = [event["step"] for event in run.events("step")]
         assert steps == list(range(1, len(steps) + 1))
@@ -122,7 +122,7 @@ def test_a_full_disk_in_the_app_is_a_sentence_and_the_queue_goes_on(
 
 def test_a_write_on_a_full_disk_leaves_the_status_and_whole_events(disk: Disk) -> None:
     run = RunDir.create(disk(64) / "run", load_config(preset="tiny-cpu").to_yaml())
-    run.append({"type": "step", "step": 1})
+    run.event_log.append({"type": "step", "step": 1})
     run.set_status("running", step=1)
     filler = run.path.parent / "filler"
     with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
@@ -130,13 +130,13 @@ def test_a_write_on_a_full_disk_leaves_the_status_and_whole_events(disk: Disk) -
             pass
     long = "x" * 8192
     with pytest.raises(OSError, match="No space left"):
-        run.append({"type": "step", "step": 2, "text": long})
+        run.event_log.append({"type": "step", "step": 2, "text": long})
     with pytest.raises(OSError, match="No space left"):
         run.set_status("running", step=2, message=long)
     with pytest.raises(OSError, match="No space left"):
-        run.write_groups(2, [{"text": os.urandom(8192).hex()}])
+        write_groups(run.groups_dir, 2, [{"text": os.urandom(8192).hex()}])
     assert run.status()["step"] == 1 and not list(run.path.rglob("*.tmp"))
     filler.unlink()
-    run.append({"type": "step", "step": 2})
+    run.event_log.append({"type": "step", "step": 2})
     assert [event["step"] for event in run.events()] == [1, 2]
-    assert run.group_steps() == [] and not run.damage()
+    assert run.group_steps() == [] and not damage_report(run)

@@ -14,7 +14,7 @@ import pytest
 from samples import SHORTEST
 
 from gft_lite.config import RunConfig
-from gft_lite.runs import RunDir
+from gft_lite.runs import RunDir, damage_report, damaged_groups
 from gft_lite.training import worker
 
 SHORT = ("train.steps=3", *SHORTEST)
@@ -110,7 +110,7 @@ def test_a_limited_run_ends_with_a_sentence_and_is_continued(
     run = RunDir(folder)
     if run.config_file.exists():
         assert run.current()["state"] in ("finished", "stopped", "failed", "interrupted")
-        assert not run.damage() + run.damaged_groups()
+        assert not damage_report(run) + damaged_groups(run)
         if run.current()["state"] != "finished":
             worker.resume(folder)
         # smaller batches add up in another order: equal but for rounding, and recorded
@@ -152,14 +152,16 @@ def test_limited_commands_end_with_a_sentence(
 
 WRITES = """
 import json, resource, sys
-from gft_lite.runs import RunDir
+from gft_lite.runs import RunDir, write_groups
 run, limit = RunDir(sys.argv[1]), int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 broken = {}
 for name, write in {
-    "events": lambda n: run.append({"type": "step", "step": n, "text": "x" * 100}),
+    "events": lambda n: run.event_log.append({"type": "step", "step": n, "text": "x" * 100}),
     "status": lambda n: run.set_status("running", step=n, message="y" * n * 20),
-    "groups": lambda n: run.write_groups(n, [{"row": i * n * 7919 % 99991} for i in range(20 * n)]),
+    "groups": lambda n: write_groups(
+        run.groups_dir, n, [{"row": i * n * 7919 % 99991} for i in range(20 * n)]
+    ),
 }.items():
     for n in range(1, 100):
         try:
@@ -168,7 +170,7 @@ for name, write in {
             broken[name] = n
             break
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-run.append({"type": "step", "step": broken["events"]})
+run.event_log.append({"type": "step", "step": broken["events"]})
 print(json.dumps(broken))
 """
 
@@ -184,7 +186,7 @@ def test_a_write_that_does_not_fit_leaves_what_was_written_before(
     assert [e["step"] for e in run.events()] == list(range(1, broken["events"] + 1))
     assert run.status()["step"] == broken["status"] - 1
     assert run.group_steps() == list(range(1, broken["groups"]))
-    assert not run.damage() + run.damaged_groups()
+    assert not damage_report(run) + damaged_groups(run)
     assert not list(run.path.rglob("*.tmp"))
 
 

@@ -19,7 +19,7 @@ from web_app import App
 
 from gft_lite import cli
 from gft_lite.config import load_config
-from gft_lite.runs import BUSY, RunDir
+from gft_lite.runs import BUSY, RunDir, damage_report, damaged_groups
 from gft_lite.training import worker
 from gft_lite.types import InputError
 from gft_lite.ui.app_state import open_app_state
@@ -297,7 +297,7 @@ def test_a_damaged_run_is_marked_and_harms_no_other(
     shutil.copytree(wholes(False), runs / "gft-2")
 
     assert run.current()["state"] == kind.state
-    found = run.damage() + run.damaged_groups()
+    found = damage_report(run) + damaged_groups(run)
     assert bool(found) == bool(kind.file), found
     assert not kind.file or str(run.path / kind.file) in " ".join(found)
     assert all("\n" not in sentence and "Error" not in sentence for sentence in found)
@@ -360,7 +360,7 @@ def test_a_damaged_run_is_resumed_to_the_same_adapter(
     if run.current()["state"] == "finished":
         run.set_status("running", step=2, steps=run.config().train.steps)
     worker.resume(run.path)
-    assert run.current()["state"] == "finished" and not run.damage()
+    assert run.current()["state"] == "finished" and not damage_report(run)
     assert (run.path / weights).read_bytes() == whole
 
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from gft_lite import worker
 from gft_lite.config import load_config
-from gft_lite.runs import RunDir
+from gft_lite.runs import RunDir, damage_report, damaged_groups
 
 OLD = Path(__file__).parents[1] / "old_run"
 WEIGHTS = "adapter/adapter_model.safetensors"
@@ -42,7 +42,7 @@ def test_it_resumes_to_the_adapter_that_the_old_code_trains(old_run: Path) -> No
     before = load_file(old_run / WEIGHTS)
     worker.resume(old_run)
     run = RunDir(old_run)
-    assert run.current()["state"] == "finished" and not run.damage() + run.damaged_groups()
+    assert run.current()["state"] == "finished" and not damage_report(run) + damaged_groups(run)
     assert [event["step"] for event in run.events("step")] == [1, 2, 3, 4]
     expected = load_file(OLD / "finished_adapter.safetensors")
     trained = load_file(old_run / WEIGHTS)

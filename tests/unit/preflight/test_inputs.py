@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from gft_lite.config import load_config
-from gft_lite.preflight.inputs import RunInputs, short_enough, validate_inputs
+from gft_lite.preflight.filters import filter_by_prompt_length
+from gft_lite.preflight.inputs import RunInputs, validate_inputs
 from gft_lite.types import ConfigError, DataError, Example, InputError, Message, RewardError
 
 FULL = {"prompt": "1 + 1?", "expert": "#### 2", "teachers": ["2"], "answer": "2"}
@@ -217,12 +218,12 @@ def test_long_prompts_are_refused_by_row_or_dropped_never_cut() -> None:
     examples = [Example((Message("user", "x" * n),), answer="1", row=n) for n in (3, 9, 4, 12)]
 
     def kept(limit: int, skip: bool = False) -> list[int]:
-        found = short_enough(
+        found = filter_by_prompt_length(
             examples,
             lambda e: len(e.question),
             limit,
             "f.jsonl",
-            todo="raise the limit",
+            advice="raise the limit",
             skip_bad_rows=skip,
         )
         assert len(found.examples) + len(found.dropped) == 4

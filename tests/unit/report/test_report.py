@@ -22,12 +22,11 @@ from gft_lite.experiments.demo import LEAD
 from gft_lite.export.card import _metrics
 from gft_lite.report import write_methods_report, write_run_report
 from gft_lite.report.charts import LABEL_GAP, Line, line_chart, spread
-from gft_lite.report.comparison import comparison_table
-from gft_lite.report.findings import margin, methods_headline
+from gft_lite.report.findings import margin, methods_headline, warnings
+from gft_lite.report.methods import comparison_table
 from gft_lite.report.numbers import downsample, duration, figure, percent, power, ticks
 from gft_lite.report.record import read_record
-from gft_lite.report.warnings import warnings
-from gft_lite.runs import RunDir
+from gft_lite.runs import RunDir, write_groups
 from gft_lite.types import RunError
 
 EVIL = "<script>alert('x')</script><img src=//evil.example/a onerror=a()>"
@@ -181,19 +180,19 @@ STARTED = {
 def make_run(path: Path, method: str = "gft", steps: int = 60, target: float = 0.5) -> RunDir:
     rng = random.Random(method)
     run = RunDir.create(path, config(method, steps=steps))
-    run.append(STARTED)
-    run.append(eval_event(0, 0.005, 1.0))
+    run.event_log.append(STARTED)
+    run.event_log.append(eval_event(0, 0.005, 1.0))
     old = {"sft": 0.6, "dft": 0.7, "gft": 0.86}.get(method, 0.8)
     for step in range(1, steps + 1):
-        run.append(step_event(step, method, rng, steps))
+        run.event_log.append(step_event(step, method, rng, steps))
         if step % 10 == 0 and step < steps:
             share = step / steps
             noisy = target * share + rng.gauss(0, 0.02)
-            run.append(eval_event(step, max(0.0, noisy), 1 - (1 - old) * share**0.5))
+            run.event_log.append(eval_event(step, max(0.0, noisy), 1 - (1 - old) * share**0.5))
         if method == "gft":
-            run.write_groups(step, [flat_group(), group()])
-    run.append(eval_event(steps, target, old, final=True))
-    run.append({"type": "finished", "state": "finished", "step": steps, "seconds": 80.0})
+            write_groups(run.groups_dir, step, [flat_group(), group()])
+    run.event_log.append(eval_event(steps, target, old, final=True))
+    run.event_log.append({"type": "finished", "state": "finished", "step": steps, "seconds": 80.0})
     run.set_status("finished", step=steps, steps=steps)
     return run
 
@@ -457,15 +456,15 @@ def test_run_report_is_complete(tmp_path: Path) -> None:
 def test_text_from_outside_is_escaped(tmp_path: Path) -> None:
     settings = config("gft").replace("name: tiny", f'name: "{EVIL}</pre></style>"')
     run = RunDir.create(tmp_path / "<script>x&y", settings)
-    run.append({**STARTED, "device": EVIL, "versions": {EVIL: EVIL}})
-    run.append(step_event(1, "gft", random.Random(0)))
+    run.event_log.append({**STARTED, "device": EVIL, "versions": {EVIL: EVIL}})
+    run.event_log.append(step_event(1, "gft", random.Random(0)))
     evil = group(EVIL)
     evil["answer"] = EVIL
     evil["row"] = EVIL
     odd = response("self", 1.0, EVIL + " \x00\x1b[31m\u202eabc", verdict=EVIL)
     evil["responses"] += [odd, response(EVIL, 1.0, EVIL, reward=EVIL)]
     evil["prompt"].append({"role": EVIL, "content": EVIL})
-    run.write_groups(1, [evil])
+    write_groups(run.groups_dir, 1, [evil])
     run.set_status("failed", message=EVIL)
     page = check(write_run_report(run))
     assert "<script" not in page.html and "<img" not in page.html
@@ -480,7 +479,7 @@ def test_run_that_never_started(tmp_path: Path) -> None:
 
 def test_run_that_failed_before_a_step(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run", config("gft"))
-    run.append({"type": "failed", "message": "prompts are too long"})
+    run.event_log.append({"type": "failed", "message": "prompts are too long"})
     run.set_status("failed", message="prompts are too long")
     page = check(write_run_report(run))
     assert "Failed after 0 of 60 steps." in page.text
@@ -495,7 +494,7 @@ def test_one_step(tmp_path: Path) -> None:
 
 def test_stopped_and_resumed(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "sft", steps=6)
-    run.append({**STARTED, "resumed": True})
+    run.event_log.append({**STARTED, "resumed": True})
     run.set_status("stopped", message="interrupted; `gft-lite resume` continues")
     page = check(write_run_report(run))
     assert "Stopped after 6 of 6 steps" in page.text and "interrupted" in page.text
@@ -515,8 +514,8 @@ def test_missing_and_senseless_values(tmp_path: Path) -> None:
         {"type": "unheard of"},
     ]
     for event in events:
-        run.append(event)
-    run.write_groups(1, [{}, {"responses": None}, {"responses": [3, {"advantage": 1}]}])  # type: ignore[list-item]
+        run.event_log.append(event)
+    write_groups(run.groups_dir, 1, [{}, {"responses": None}, {"responses": [3, {"advantage": 1}]}])  # type: ignore[list-item]
     (run.groups_dir / "step-000002.json.gz").write_bytes(b"not gzip")
     (run.path / "config.yaml").write_bytes(b"a: [\xff")
     page = check(write_run_report(run))
@@ -531,13 +530,14 @@ def test_half_written_last_line_is_left_out(tmp_path: Path) -> None:
     assert "Loss" in check(write_run_report(run)).headings()
 
 
+@pytest.mark.slow
 def test_long_run_is_small_and_quick(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run", config("gft", steps=5_000))
     rng = random.Random(0)
     lines = [json.dumps(step_event(s, "gft", rng, 5_000)) for s in range(1, 5_001)]
     run.events_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     many = [response("self", 1.0, "so " * 3000) for _ in range(40)]
-    run.write_groups(1, [{**group(), "responses": many}])
+    write_groups(run.groups_dir, 1, [{**group(), "responses": many}])
     started = time.process_time()
     path = write_run_report(run)
     assert time.process_time() - started < 5
@@ -559,7 +559,9 @@ def test_shares_count_whole_rollouts(tmp_path: Path) -> None:
     """Two updates a rollout of 8 groups each: 12 degenerate of 16, counted in the first step."""
     run = RunDir.create(tmp_path / "run", config("gft", updates_per_rollout=2))
     for step, degenerate in ((1, 12), (2, 0)):
-        run.append({"type": "step", "step": step, "groups": 8, "degenerate_groups": degenerate})
+        run.event_log.append(
+            {"type": "step", "step": step, "groups": 8, "degenerate_groups": degenerate}
+        )
     first, second = read_record(run).steps
     assert first["degenerate_share"] == 0.75
     assert "degenerate_share" not in second
@@ -572,8 +574,8 @@ def warned(path: Path, change: dict[str, Any], groups: list[dict[str, Any]] | No
     run = RunDir.create(path, config("gft"))
     for step in range(1, 7):
         event = {**step_event(step, "gft", random.Random(step)), "reward_self": 0.1, **change}
-        run.append({k: v(step) if callable(v) else v for k, v in event.items()})
-        run.write_groups(step, groups or [group()])
+        run.event_log.append({k: v(step) if callable(v) else v for k, v in event.items()})
+        write_groups(run.groups_dir, step, groups or [group()])
     return " ".join(warnings(read_record(run)))
 
 
@@ -611,16 +613,16 @@ def test_warning_that_only_the_expert_is_praised(tmp_path: Path) -> None:
 def test_warning_that_reward_rises_while_accuracy_falls(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run", config("gft"))
     for step in range(1, 7):
-        run.append({"type": "step", "step": step, "reward_self": step / 10})
-        run.append(eval_event(step, 0.5 - step / 50, 0.9))
+        run.event_log.append({"type": "step", "step": step, "reward_self": step / 10})
+        run.event_log.append(eval_event(step, 0.5 - step / 50, 0.9))
     (said,) = warnings(read_record(run))
     assert said.startswith("The training reward rose by 0.40 while held-out accuracy fell by 10.0")
 
 
 def test_warning_that_the_old_skill_is_lost(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run", config("sft"))
-    run.append(eval_event(0, 0.1, 1.0))
-    run.append(eval_event(9, 0.5, 0.6, final=True))
+    run.event_log.append(eval_event(0, 0.1, 1.0))
+    run.event_log.append(eval_event(9, 0.5, 0.6, final=True))
     assert warnings(read_record(run))[0].startswith("The old skill fell from 100.0")
 
 
@@ -630,7 +632,7 @@ def test_warning_of_a_runaway_in_a_run_that_recorded_no_event(tmp_path: Path) ->
     rng = random.Random(0)
     for step in range(1, 31):
         entropy = 0.3 if step <= 20 else 1.5
-        run.append({**step_event(step, "gft", rng), "entropy_nats_per_token": entropy})
+        run.event_log.append({**step_event(step, "gft", rng), "entropy_nats_per_token": entropy})
     said = " ".join(warnings(read_record(run)))
     assert "Step 22: the entropy of self responses rose from 0.30 to 0.78 nats per token." in said
 
@@ -645,7 +647,7 @@ def test_entropy_is_drawn_of_self_responses_alone(tmp_path: Path) -> None:
     old = make_run(tmp_path / "old", "sft")
     assert title not in check(write_run_report(old)).headings()
     run = make_run(tmp_path / "new", "sft")
-    run.append({**eval_event(60, 0.5, 0.6, final=True), "entropy_nats_per_token": 0.25})
+    run.event_log.append({**eval_event(60, 0.5, 0.6, final=True), "entropy_nats_per_token": 0.25})
     page = check(write_run_report(run))
     assert title in page.headings() and "held out" in page.text
     assert "0.25" in page.text
@@ -656,8 +658,8 @@ def test_a_run_that_kept_its_best_shows_curve_and_adapter_apart(tmp_path: Path) 
     """The curve ends at the last step's accuracy, the headline has that of the adapter."""
     run = RunDir.create(tmp_path / "run", config("sft"))
     for step, share in ((0, 0.1), (30, 0.7), (60, 0.4)):
-        run.append(eval_event(step, share, 0.9))
-    run.append({**eval_event(60, 0.68, 0.95, final=True), "adapter_step": 30})
+        run.event_log.append(eval_event(step, share, 0.9))
+    run.event_log.append({**eval_event(60, 0.68, 0.95, final=True), "adapter_step": 30})
     record = read_record(run)
     assert [e["target"]["greedy_accuracy"] for e in record.evals] == [0.1, 0.7, 0.4]
     assert record.last_eval["target"]["greedy_accuracy"] == 0.68
@@ -669,7 +671,7 @@ def test_sampled_figures_name_their_temperature(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     event = eval_event(60, 0.5, 0.9, final=True)
     event["target"]["temperature"] = 0.5
-    run.append(event)
+    run.event_log.append(event)
     assert "mean@8, T=0.5" in check(write_run_report(run)).text
     folder = make_demo(tmp_path / "demo")
     demo = json.loads((folder / "demo.json").read_text(encoding="utf-8"))

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gft_lite.rewards import REWARDS, Target, build_scorer, target_of
-from gft_lite.rewards.extract import extract_answer
+from gft_lite.rewards.answers.extract import extract_answer
+from gft_lite.rewards.answers.plain_number import last_number, parse_number
 from gft_lite.rewards.overlap import common_subsequence
-from gft_lite.rewards.plain_number import last_number, parse_number
 from gft_lite.types import Example, Message, RewardError, Score
 
 
@@ -411,6 +411,7 @@ def test_math_option_asks_for_a_marked_answer():
     assert one({"name": "math", "last_number": False}, "#### 8", "8").value == 1
 
 
+@pytest.mark.slow
 def test_math_power_tower_costs_only_itself():
     tower = r"\boxed{9^{9^{9^9}}}"
     with build_scorer("math", timeout_seconds=1.0) as scorer:
@@ -819,7 +820,7 @@ def test_custom_reward_only_where_allowed(custom, tmp_path):
         (tmp_path / "bad.py").write_text(text)
         with pytest.raises(RewardError, match=says):
             build_scorer({"file": str(tmp_path / "bad.py")}, allow_custom=True)
-    with pytest.raises(RewardError, match="is no file"):
+    with pytest.raises(RewardError, match="is not a file"):
         build_scorer({"file": str(tmp_path / "none.py")}, allow_custom=True)
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gft_lite import worker
 from gft_lite.config import load_config
-from gft_lite.runs import RunDir, claim_empty, list_runs, step_of
+from gft_lite.runs import RunDir, claim_empty, list_runs, step_of, write_groups
 from gft_lite.runs.atomic import new_folder, write_atomic
 from gft_lite.types import RunError
 
@@ -122,8 +122,8 @@ def test_open_refuses_what_is_no_run(tmp_path: Path) -> None:
 def test_events_come_back_in_order_and_by_type(run: RunDir) -> None:
     assert list(run.events()) == []
     for i in (1, 2):
-        run.append({"type": "step", "step": i, "text": "zwölf\n\u2028"})
-        run.append({"type": "eval", "step": i})
+        run.event_log.append({"type": "step", "step": i, "text": "zwölf\n\u2028"})
+        run.event_log.append({"type": "eval", "step": i})
     assert [(e["type"], e["step"]) for e in run.events()] == [
         ("step", 1),
         ("eval", 1),
@@ -136,7 +136,7 @@ def test_events_come_back_in_order_and_by_type(run: RunDir) -> None:
 
 
 def test_a_half_written_last_line_is_left_out_wherever_it_is_cut(run: RunDir) -> None:
-    run.append({"type": "step", "step": 1})
+    run.event_log.append({"type": "step", "step": 1})
     whole = run.events_file.read_bytes()
     line = json.dumps({"type": "step", "step": 2, "message": "wörter"}, ensure_ascii=False)
     for cut in range(len(line.encode())):
@@ -147,17 +147,19 @@ def test_a_half_written_last_line_is_left_out_wherever_it_is_cut(run: RunDir) ->
 
 
 def test_a_line_cut_by_a_full_disk_does_not_hide_the_others(run: RunDir) -> None:
-    run.append({"type": "step", "step": 1})
+    run.event_log.append({"type": "step", "step": 1})
     with run.events_file.open("a") as file:
         file.write('{"type": "st')
-    run.append({"type": "failed", "message": "no space"})
-    run.append({"type": "step", "step": 2})
+    run.event_log.append({"type": "failed", "message": "no space"})
+    run.event_log.append({"type": "step", "step": 2})
     assert [e.get("step") for e in run.events()] == [1, 2]
 
 
 def test_a_reader_beside_a_writer_sees_whole_events_only(run: RunDir) -> None:
     writer = threading.Thread(
-        target=lambda: [run.append({"type": "step", "step": i, "x": "y" * 500}) for i in range(300)]
+        target=lambda: [
+            run.event_log.append({"type": "step", "step": i, "x": "y" * 500}) for i in range(300)
+        ]
     )
     writer.start()
     seen = []
@@ -169,12 +171,12 @@ def test_a_reader_beside_a_writer_sees_whole_events_only(run: RunDir) -> None:
 
 
 def test_forget_after_drops_what_a_resumed_run_writes_again(run: RunDir) -> None:
-    run.append({"type": "started"})
+    run.event_log.append({"type": "started"})
     for step in (1, 2, 3, 4):
-        run.append({"type": "step", "step": step})
-        run.write_groups(step, [{"row": step}])
-    run.append({"type": "eval", "step": 4, "final": True})
-    run.append({"type": "finished", "step": 2})
+        run.event_log.append({"type": "step", "step": step})
+        write_groups(run.groups_dir, step, [{"row": step}])
+    run.event_log.append({"type": "eval", "step": 4, "final": True})
+    run.event_log.append({"type": "finished", "step": 2})
     with run.events_file.open("a") as file:
         file.write('{"type": "step", "ste')
     run.forget_after(2)
@@ -184,7 +186,7 @@ def test_forget_after_drops_what_a_resumed_run_writes_again(run: RunDir) -> None
         ("step", 2),
     ]
     assert run.group_steps() == [1, 2]
-    run.append({"type": "step", "step": 3})
+    run.event_log.append({"type": "step", "step": 3})
     assert [e["step"] for e in run.events("step")] == [1, 2, 3]
 
 
@@ -223,8 +225,8 @@ def test_status_of_a_run_that_wrote_none_or_a_damaged_one(run: RunDir) -> None:
     run.status_file.write_text("")
     assert run.status()["state"] == "damaged"
     assert run.status()["message"] == (
-        f"{run.status_file} is damaged (it is empty); `gft-lite resume {run.path}` goes on from "
-        "the last checkpoint and writes it anew"
+        f"{run.status_file} is damaged (it is empty); `gft-lite resume {run.path}` continues "
+        "from the last checkpoint and replaces it"
     )
     run.status_file.unlink()
     assert run.status() == {"state": "created", "step": 0}
@@ -288,6 +290,7 @@ def test_a_copy_of_a_running_run_is_not_alive(run: RunDir, tmp_path: Path) -> No
             pass
 
 
+@pytest.mark.slow
 def test_a_run_has_one_owner_and_may_lock_again_within(run: RunDir) -> None:
     refused = pytest.raises(RunError, match=r"run is still running \(process \d+\); stop it first")
     with run.lock(), run.lock(), refused, RunDir(run.path).lock():
@@ -347,7 +350,7 @@ def test_groups_come_back_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, groups: list[dict[str, str]]
 ) -> None:
     run = RunDir(tmp_path_factory.mktemp("groups"))
-    run.write_groups(12, groups)
+    write_groups(run.groups_dir, 12, groups)
     assert run.read_groups(12) == groups
     assert run.group_steps() == [12]
     assert [p.name for p in run.groups_dir.iterdir()] == ["step-000012.json.gz"]

@@ -11,20 +11,20 @@ import pytest
 from gft_lite.assets import MODEL_DIR
 from gft_lite.config import ModelConfig, load_config
 from gft_lite.runs.atomic import file_sha256
-from gft_lite.training.provenance import BASE, Inputs, Source, base_source, rows_sha256
+from gft_lite.training.provenance import BASE, InputSource, Provenance, base_source, rows_sha256
 from gft_lite.types import Example, Message
 
 WEIGHTS = "model.safetensors"
 
 
-def inputs(*overrides: str, **sources: Source) -> Inputs:
-    """Inputs with sources by the last part of their keys."""
+def inputs(*overrides: str, **sources: InputSource) -> Provenance:
+    """Provenance with sources by the last part of their keys."""
     named = {f"data.{key}": source for key, source in sources.items()}
-    return Inputs(load_config(preset="tiny-cpu", overrides=overrides).to_dict(), named)
+    return Provenance(load_config(preset="tiny-cpu", overrides=overrides).to_dict(), named)
 
 
-def rows(name: str, digest: str, count: int = 3) -> Source:
-    return Source(name, rows=count, rows_sha256=digest)
+def rows(name: str, digest: str, count: int = 3) -> InputSource:
+    return InputSource(name, rows=count, rows_sha256=digest)
 
 
 def test_every_changed_setting_is_named_with_both_values() -> None:

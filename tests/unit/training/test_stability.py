@@ -17,10 +17,11 @@ from torch import Tensor
 from gft_lite.cli.terminal import training_progress
 from gft_lite.config import RunConfig, load_config
 from gft_lite.models.validation import read_record
+from gft_lite.report.findings import warnings
 from gft_lite.report.record import read_record as read_run
-from gft_lite.report.warnings import warnings
 from gft_lite.runs import RunDir
-from gft_lite.training.runaway import RunawayWatch, signs_of
+from gft_lite.runs.events import StepEvent
+from gft_lite.training.runaway import RunawayWatch, runaway_events
 from gft_lite.training.worker import resume, train, train_iter
 from gft_lite.types import ConfigError, RunError
 
@@ -62,26 +63,25 @@ HEALTHY_LENGTH = [
 
 def steps(
     entropy: Sequence[float], length: Sequence[float] | None = None, longest: float = 50
-) -> list[dict[str, Any]]:
+) -> list[StepEvent]:
     lengths = length or [40.0] * len(entropy)
     return [
-        {
-            "type": "step",
-            "step": i,
-            "entropy_nats_per_token": e,
-            "self_response_tokens": tokens,
-            "longest_demonstration_tokens": longest,
-        }
+        StepEvent(
+            step=i,
+            entropy_nats_per_token=e,
+            self_response_tokens=tokens,
+            longest_demonstration_tokens=longest,
+        )
         for i, (e, tokens) in enumerate(zip(entropy, lengths, strict=True), 1)
     ]
 
 
 def test_entropy_that_doubles_is_reported_once() -> None:
     """Early level 0.3; the mean of the last five steps passes 0.6 at step 24."""
-    found = signs_of(steps([0.3] * 20 + [0.7] * 20))
-    assert [(e["sign"], e["step"]) for e in found] == [("entropy", 24)]
-    assert found[0]["early"] == 0.3 and found[0]["current"] > found[0]["limit"] == 0.6
-    assert "rose from 0.30 to 0.62 nats per token" in found[0]["message"]
+    events = runaway_events(steps([0.3] * 20 + [0.7] * 20))
+    assert [(e.sign, e.step) for e in events] == [("entropy", 24)]
+    assert events[0].early == 0.3 and events[0].current > events[0].limit == 0.6
+    assert "rose from 0.30 to 0.62 nats per token" in events[0].message
 
 
 @pytest.mark.parametrize(
@@ -96,38 +96,37 @@ def test_entropy_that_doubles_is_reported_once() -> None:
     ],
 )
 def test_noise_and_tiny_values_are_not_reported(entropy: list[float]) -> None:
-    assert signs_of(steps(entropy)) == []
+    assert runaway_events(steps(entropy)) == []
 
 
 def test_a_noisy_start_does_not_hide_a_runaway() -> None:
     entropy = [0.3] * 4 + [3.0] * 2 + [0.3] * 14 + [0.8] * 10
-    assert [e["sign"] for e in signs_of(steps(entropy))] == ["entropy"]
+    assert [e.sign for e in runaway_events(steps(entropy))] == ["entropy"]
 
 
 def test_length_beyond_the_longest_demonstration() -> None:
     quiet = [0.3] * 30
-    found = signs_of(steps(quiet, [40] * 15 + [90] * 15))
-    assert [(e["sign"], e["limit"]) for e in found] == [("length", 75.0)]
-    assert (
-        "from 40 to 80 tokens on average, far beyond the longest demonstration (50)"
-        in (found[0]["message"])
+    events = runaway_events(steps(quiet, [40] * 15 + [90] * 15))
+    assert [(e.sign, e.limit) for e in events] == [("length", 75.0)]
+    assert "from 40 to 80 tokens on average, far beyond the longest demonstration (50)" in (
+        events[0].message
     )
-    assert signs_of(steps(quiet, [40] * 15 + [70] * 15)) == [], "within the margin"
-    assert signs_of(steps(quiet, [80] * 15 + [95] * 15)) == [], "longer from the start"
-    assert signs_of(steps(quiet, [40] * 15 + [90] * 15, longest=0)) == [], "no demonstrations"
+    assert runaway_events(steps(quiet, [40] * 15 + [70] * 15)) == [], "within the margin"
+    assert runaway_events(steps(quiet, [80] * 15 + [95] * 15)) == [], "longer from the start"
+    assert runaway_events(steps(quiet, [40] * 15 + [90] * 15, longest=0)) == [], "no demonstrations"
 
 
 def test_the_rule_tells_two_real_runs_apart() -> None:
     """It warns ten steps before the reward of the one is gone, and never in the other."""
-    found = signs_of(steps(NOISE_ENTROPY, NOISE_LENGTH, longest=52))
-    assert [(e["sign"], e["step"]) for e in found] == [("entropy", 34), ("length", 45)]
-    assert signs_of(steps(HEALTHY_ENTROPY, HEALTHY_LENGTH, longest=52)) == []
+    events = runaway_events(steps(NOISE_ENTROPY, NOISE_LENGTH, longest=52))
+    assert [(e.sign, e.step) for e in events] == [("entropy", 34), ("length", 45)]
+    assert runaway_events(steps(HEALTHY_ENTROPY, HEALTHY_LENGTH, longest=52)) == []
 
 
 def test_a_watch_that_reads_a_run_again_goes_on_the_same() -> None:
     rng = random.Random(0)
     events = steps([0.2 + 0.02 * i + rng.gauss(0, 0.05) for i in range(40)])
-    whole = signs_of(events)
+    whole = runaway_events(events)
     assert whole
     for cut in (3, 12, 20, 39):
         watch = RunawayWatch()
@@ -256,6 +255,7 @@ def rising(tmp_path: Path, small_config: MakeConfig, *more: str) -> RunConfig:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_keep_best_keeps_the_earliest_of_the_best_steps(
     small_config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -275,13 +275,14 @@ def test_keep_best_keeps_the_earliest_of_the_best_steps(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "killed_after",
     [
         ("eval", 4),
-        pytest.param(("best", 8), marks=pytest.mark.slow),
-        pytest.param(("step", 9), marks=pytest.mark.slow),
-        pytest.param(("eval", 10), marks=pytest.mark.slow),
+        ("best", 8),
+        ("step", 9),
+        ("eval", 10),
     ],
 )
 def test_keep_best_is_exact_under_kill_and_resume(
@@ -301,6 +302,7 @@ def test_keep_best_is_exact_under_kill_and_resume(
     assert curve(run) == curve(RunDir(whole.run_dir))
 
 
+@pytest.mark.slow
 def test_the_best_so_far_survives_a_resume_that_trains_no_further(
     small_config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -325,6 +327,7 @@ def test_the_best_so_far_survives_a_resume_that_trains_no_further(
     assert record["best"]["step"] == best_by_6["step"]
 
 
+@pytest.mark.slow
 def test_a_missing_best_is_a_sentence(small_config: MakeConfig, tmp_path: Path) -> None:
     config = rising(tmp_path, small_config)
     run = RunDir(tmp_path / "run")
@@ -363,6 +366,7 @@ def test_keeping_the_best_needs_evaluations(
 # --- entropy ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["sft", "dft", "grpo", "gft"])
 def test_every_method_measures_the_same_entropy(
     small_config: MakeConfig, tmp_path: Path, method: str

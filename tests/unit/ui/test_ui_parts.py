@@ -15,7 +15,7 @@ from gft_lite.config import REGISTRY, load_config
 from gft_lite.data import check_file
 from gft_lite.memory import Card, card_of
 from gft_lite.report.record import read_record
-from gft_lite.runs import RunDir
+from gft_lite.runs import RunDir, write_groups
 from gft_lite.types import ConfigError, DataError, GftError, InputError, RunError
 from gft_lite.ui.app import check_exposure, read_auth
 from gft_lite.ui.cli_client import run_json
@@ -68,15 +68,15 @@ def harmless(html: str) -> bool:
 def test_only_what_was_added_is_read_and_half_lines_wait(run: RunDir) -> None:
     tails = EventTails()
     assert tails.snapshot(job(run)).record.steps == ()
-    run.append(step(1))
+    run.event_log.append(step(1))
     whole = run.events_file.read_bytes()
     with run.events_file.open("a") as file:
         file.write('{"type": "step", "step"')
     first = tails.snapshot(job(run))
     assert [e["step"] for e in first.record.steps] == [1]
     run.events_file.write_bytes(whole)  # the same file, the rest of the line not there any more
-    run.append(step(2))
-    run.append({"type": "eval", "step": 2, "target": {"greedy_accuracy": 0.5, "n": 4}})
+    run.event_log.append(step(2))
+    run.event_log.append({"type": "eval", "step": 2, "target": {"greedy_accuracy": 0.5, "n": 4}})
     second = tails.snapshot(job(run))
     assert [e["step"] for e in second.record.steps] == [1, 2] and second.version != first.version
     assert second.record.last_eval["target"]["n"] == 4
@@ -86,10 +86,10 @@ def test_only_what_was_added_is_read_and_half_lines_wait(run: RunDir) -> None:
 def test_a_run_that_went_back_to_a_checkpoint_is_read_anew(run: RunDir) -> None:
     tails = EventTails()
     for n in range(1, 9):
-        run.append(step(n))
+        run.event_log.append(step(n))
     assert len(tails.snapshot(job(run)).record.steps) == 8
     run.forget_after(4)
-    run.append(step(5, loss=-1.0))
+    run.event_log.append(step(5, loss=-1.0))
     again = tails.snapshot(job(run)).record.steps
     assert [e["step"] for e in again] == [1, 2, 3, 4, 5] and again[-1]["loss"] == -1.0
 
@@ -106,7 +106,7 @@ def test_ten_thousand_steps_are_few_points_and_quick_to_look_at(run: RunDir) -> 
     assert abs(sum(e["loss"] for e in kept[:100]) / 100 - kept[49]["loss"]) < 60
     took = []
     for n in range(10_001, 10_006):
-        run.append(step(n))
+        run.event_log.append(step(n))
         before = time.process_time()
         seen = tails.snapshot(job(run))
         html = run_view.run_curves(seen)
@@ -122,13 +122,13 @@ def test_means_keep_the_last_step_and_leave_out_what_is_no_number() -> None:
 
 def test_what_is_averaged_is_what_the_report_draws(run: RunDir) -> None:
     for n in range(1, 50):
-        run.append(step(n))
+        run.event_log.append(step(n))
     followed = EventTails().snapshot(job(run)).record
     assert followed.steps == read_record(run).steps
 
 
 def test_seconds_left(run: RunDir) -> None:
-    run.append(step(1))
+    run.event_log.append(step(1))
     run.set_status("running", step=10, steps=10_000)
     assert EventTails().snapshot(job(run)).seconds_left == 9990 * 2.0
 
@@ -160,7 +160,7 @@ def group(text: str = "a b") -> dict[str, Any]:
 
 
 def test_every_text_of_data_and_model_is_escaped(run: RunDir) -> None:
-    run.write_groups(3, [group(EVIL)])
+    write_groups(run.groups_dir, 3, [group(EVIL)])
     html = shown_group(run, step=3)
     assert harmless(html)
     previews = [
@@ -193,7 +193,7 @@ def test_names_of_files_columns_and_runs_are_escaped(tmp_path: Path, workspace: 
 def test_a_step_that_was_not_stored_shows_the_nearest(run: RunDir) -> None:
     assert shown_group(run) == group_inspector.NO_GROUPS
     for stored in (5, 10):
-        run.write_groups(stored, [group(), group("other")])
+        write_groups(run.groups_dir, stored, [group(), group("other")])
     for chosen, shown in ((1, 5), (6, 5), (9, 10), (99, 10)):
         assert f"<h3>Step {shown}</h3>" in shown_group(run, step=chosen)
     slider, html = group_inspector.group_view(run, group_form(step=5, group=99))
@@ -202,7 +202,7 @@ def test_a_step_that_was_not_stored_shows_the_nearest(run: RunDir) -> None:
 
 def test_another_tau_is_answered_from_the_stored_probabilities(run: RunDir) -> None:
     """p = [.05, .6]: at τ = .1 one token of two counts by its probability, at τ = .7 both."""
-    run.write_groups(1, [group(), group()])
+    write_groups(run.groups_dir, 1, [group(), group()])
     for tau, below in ((0.0, 0), (0.1, 1), (0.7, 2)):
         line = shown_group(run, tau=tau)
         assert f"<b>{below}</b> of 2 trained tokens of this group and {2 * below} of 4" in line
@@ -214,7 +214,7 @@ def test_another_tau_is_answered_from_the_stored_probabilities(run: RunDir) -> N
 
 
 def test_parts_of_a_reward_are_named(run: RunDir) -> None:
-    run.write_groups(1, [group()])
+    write_groups(run.groups_dir, 1, [group()])
     assert "reward 1 (a b 0.25, length 1)" in shown_group(run)
 
 
@@ -441,6 +441,7 @@ def test_half_a_password_is_none(text: str) -> None:
     assert read_auth("ann:a:b") == ("ann", "a:b") and read_auth(None) is None
 
 
+@pytest.mark.slow
 def test_the_command_refuses_with_code_2() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "gft_lite", "ui", "--host", "0.0.0.0"],
@@ -480,6 +481,7 @@ def test_without_a_card_the_demo_model_is_first() -> None:
     assert "no GPU is needed" in memory_badge(load_config(preset="tiny-cpu"), None)
 
 
+@pytest.mark.slow
 def test_the_badge_says_whether_it_fits() -> None:
     large = load_config(preset="12gb")
     assert "does not fit" in memory_badge(large, Card("<b>", 6.0))

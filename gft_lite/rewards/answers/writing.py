@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 _ASCII = str.maketrans(
     "−﹣－–‐‑\u00a0\u2007\u2009\u202f０１２３４５６７８９，．％＄",
@@ -76,13 +77,21 @@ def to_ascii(text: str) -> str:
     return text if text.isascii() else text.translate(_ASCII)
 
 
-def formulas(text: str) -> list[tuple[int, int, int]]:
-    """The formulas between delimiters: where each starts, where its inside starts, where it ends.
+class Formula(NamedTuple):
+    """A formula between delimiters: its place with them, and its content without them."""
+
+    start: int
+    end: int
+    content: str
+
+
+def formulas(text: str) -> list[Formula]:
+    """The formulas of a text, in order.
 
     A dollar sign before a digit may be a currency: `$18. He paid $20` and `$5 and the rest costs
     $x$` have no formula that starts with a number.
     """
-    every: list[tuple[int, int, int]] = []
+    spans: list[Formula] = []
     opening: re.Match[str] | None = None
     for token in _DELIMITER.finditer(text):
         mark = token[0]
@@ -93,12 +102,12 @@ def formulas(text: str) -> list[tuple[int, int, int]]:
         elif opening is not None and mark == _CLOSING[opening[0]]:
             if mark == "$" and _is_currency(text, opening.end(), token):
                 opening = token
-            elif text[opening.end() : token.start()].strip():
-                every.append((opening.start(), opening.end(), token.end()))
+            elif (content := text[opening.end() : token.start()]).strip():
+                spans.append(Formula(opening.start(), token.end(), content))
                 opening = None
         elif mark in _CLOSING and (opening is None or opening[0] == "$"):
             opening = token
-    return every
+    return spans
 
 
 def _is_currency(text: str, start: int, closing: re.Match[str]) -> bool:
@@ -113,9 +122,9 @@ def without_delimiters(text: str) -> str:
     if "$" not in text and "\\(" not in text and "\\[" not in text:
         return text
     pieces, last = [], 0
-    for start, inside, end in formulas(text):
-        pieces += [text[last:start], " ", text[inside : end - (inside - start)], " "]
-        last = end
+    for formula in formulas(text):
+        pieces += [text[last : formula.start], " ", formula.content, " "]
+        last = formula.end
     return "".join([*pieces, text[last:]])
 
 

@@ -1,8 +1,8 @@
 """Compares a response's answer with a reference, part by part.
 
 The order of a list does not matter; that of a tuple or an interval does, and so does that of a list
-without names against one with several names. A unit, a noun or a name that only one side has is no
-difference. Single expressions go to `algebra`, which the caller supplies.
+without names against one with several names. A unit, a noun or a name that only one side has makes
+no difference. Single expressions go to `algebra`, which the caller passes.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from gft_lite.rewards import plain_number, units
-from gft_lite.rewards.answer import (
+from gft_lite.rewards.answers import plain_number, units
+from gft_lite.rewards.answers.grammar import read_answer
+from gft_lite.rewards.answers.plain_number import PlainNumber
+from gft_lite.rewards.answers.sentence import number_of, readings
+from gft_lite.rewards.answers.values import (
     Choice,
     Group,
     Named,
@@ -22,12 +25,9 @@ from gft_lite.rewards.answer import (
     Value,
     Words,
     has_words,
-    read_answer,
 )
+from gft_lite.rewards.answers.writing import is_prose, same_writing
 from gft_lite.rewards.exact import normalise
-from gft_lite.rewards.plain_number import PlainNumber
-from gft_lite.rewards.sentence import number_of, readings
-from gft_lite.rewards.writing import is_prose, same_writing
 
 # (response, reference) -> equal; both are LaTeX of one expression or relation
 Algebra = Callable[[str, str], bool]
@@ -37,14 +37,14 @@ _POWER = re.compile(r"[\^_]\s*\{?[0-9]+\}?")
 _NAME_SPACE = re.compile(r"[\s{}\\]|\([A-Za-z, ]*\)$")
 
 
-def answers_equal(got: str, wanted: str, algebra: Algebra, rel_tol: float) -> bool:
-    """Whether the answer `got`, as a response writes it, equals the reference `wanted`."""
-    reference = read_answer(wanted)
+def answers_equal(response: str, reference: str, algebra: Algebra, rel_tol: float) -> bool:
+    """Whether the answer of a response, as written, equals the reference."""
+    expected = read_answer(reference)
     same = _Comparison(algebra, rel_tol).same
-    if any(same(reading, reference) for reading in readings(got)):
+    if any(same(reading, expected) for reading in readings(response)):
         return True
-    response, number = read_answer(got), number_of(reference)
-    return number is not None and not has_words(response) and same(response, number)
+    value, number = read_answer(response), number_of(expected)
+    return number is not None and not has_words(value) and same(value, number)
 
 
 @dataclass(frozen=True)
@@ -52,29 +52,29 @@ class _Comparison:
     algebra: Algebra
     rel_tol: float
 
-    def same(self, got: Value, wanted: Value, in_list: bool = False) -> bool:
-        """Whether two values are equal; `in_list` where nouns tell the parts apart."""
-        both = (got, wanted)
-        if same_writing(got.text, wanted.text):
+    def same(self, response: Value, reference: Value, in_list: bool = False) -> bool:
+        """Whether two values are equal; `in_list` if nouns tell the parts apart."""
+        both = (response, reference)
+        if same_writing(response.text, reference.text):
             return True
         if any(isinstance(side, Choice) for side in both):
-            return self._choices(got, wanted, in_list)
+            return self._choices(response, reference, in_list)
         if any(isinstance(side, Named) for side in both):
-            return self._named(got, wanted, in_list)
+            return self._named(response, reference, in_list)
         if any(isinstance(side, Group) for side in both):
-            return self._groups(got, wanted)
+            return self._groups(response, reference)
         if any(isinstance(side, Words) for side in both):
-            return _as_text(got.text) == _as_text(wanted.text) != ""
+            return _as_text(response.text) == _as_text(reference.text) != ""
         if any(isinstance(side, Ratio) for side in both):
-            return self._ratios(got, wanted)
-        assert isinstance(got, Quantity)
-        assert isinstance(wanted, Quantity)
-        return self._quantities(got, wanted, in_list)
+            return self._ratios(response, reference)
+        assert isinstance(response, Quantity)
+        assert isinstance(reference, Quantity)
+        return self._quantities(response, reference, in_list)
 
-    def _choices(self, got: Value, wanted: Value, in_list: bool) -> bool:
+    def _choices(self, response: Value, reference: Value, in_list: bool) -> bool:
         """Equal letters, and equal contents if both sides have one; else the contents alone."""
-        letters = {_letter(got), _letter(wanted)}
-        contents = (_content(got), _content(wanted))
+        letters = {_letter(response), _letter(reference)}
+        contents = (_content(response), _content(reference))
         if None not in letters:
             return len(letters) == 1 and (
                 contents[0] is None or contents[1] is None or self.same(*contents, in_list)  # type: ignore[arg-type]
@@ -83,79 +83,91 @@ class _Comparison:
             return False
         return self.same(contents[0], contents[1], in_list)
 
-    def _named(self, got: Value, wanted: Value, in_list: bool) -> bool:
+    def _named(self, response: Value, reference: Value, in_list: bool) -> bool:
         """Equal values under one name; a value without a name may have any."""
-        if isinstance(got, Named) and isinstance(wanted, Named):
-            if _name(got) != _name(wanted):
-                if not is_prose(got.name) and not is_prose(wanted.name):
+        if isinstance(response, Named) and isinstance(reference, Named):
+            if _name(response) != _name(reference):
+                if not is_prose(response.name) and not is_prose(reference.name):
                     return (
-                        _is_open(got.value)
-                        and _is_open(wanted.value)
-                        and (self._relations(got, wanted))
+                        _is_open(response.value)
+                        and _is_open(reference.value)
+                        and (self._relations(response, reference))
                     )
                 if in_list:
                     return False
-        elif _is_relation(got) or _is_relation(wanted):
-            return self._relations(got, wanted)
-        elif any(isinstance(side, Group) and not side.opening for side in (got, wanted)):
-            got, wanted = _unpacked(got), _unpacked(wanted)
-        return self.same(_value(got), _value(wanted), in_list)
+        elif _is_relation(response) or _is_relation(reference):
+            return self._relations(response, reference)
+        elif any(isinstance(side, Group) and not side.opening for side in (response, reference)):
+            response, reference = _unpacked(response), _unpacked(reference)
+        return self.same(_value(response), _value(reference), in_list)
 
-    def _relations(self, got: Value, wanted: Value) -> bool:
+    def _relations(self, response: Value, reference: Value) -> bool:
         """Relations without a common name: y = 2x and 2x - y = 0, x < 1 and -x > -1."""
-        got_text, wanted_text = (
+        response_text, reference_text = (
             side.value.text
             if isinstance(side, Named) and isinstance(side.value, Group) and r"\in" in side.text
             else side.text
-            for side in (got, wanted)
+            for side in (response, reference)
         )
-        return self.algebra(got_text, wanted_text)
+        return self.algebra(response_text, reference_text)
 
-    def _groups(self, got: Value, wanted: Value) -> bool:
-        if isinstance(got, Group) and isinstance(wanted, Group) and _brackets_agree(got, wanted):
-            if self._in_order(got.items, wanted.items):
+    def _groups(self, response: Value, reference: Value) -> bool:
+        if (
+            isinstance(response, Group)
+            and isinstance(reference, Group)
+            and _brackets_agree(response, reference)
+        ):
+            if self._in_order(response.items, reference.items):
                 return True
-            if not _ordered(got, wanted) and self._in_any_order(got.items, wanted.items):
+            if not _ordered(response, reference) and self._in_any_order(
+                response.items, reference.items
+            ):
                 return True
-        if _only(got) is not got or _only(wanted) is not wanted:
-            return self.same(_only(got), _only(wanted))
-        if isinstance(got, Quantity) or isinstance(wanted, Quantity):
-            one, other = _decimal_comma(got), _decimal_comma(wanted)
+        if _only(response) is not response or _only(reference) is not reference:
+            return self.same(_only(response), _only(reference))
+        if isinstance(response, Quantity) or isinstance(reference, Quantity):
+            one, other = _decimal_comma(response), _decimal_comma(reference)
             if one is not None and other is not None:
                 return plain_number.equal(one, other, self.rel_tol)
-        got_total, wanted_total = _total(got), _total(wanted)
-        if got_total is not None and wanted_total is not None:
-            return got_total[0] == wanted_total[0] and plain_number.close(
-                got_total[1], wanted_total[1], self.rel_tol
+        response_total, reference_total = _total(response), _total(reference)
+        if response_total is not None and reference_total is not None:
+            return response_total[0] == reference_total[0] and plain_number.close(
+                response_total[1], reference_total[1], self.rel_tol
             )
-        if r"\cup" in got.text + wanted.text and not has_words(got) and not has_words(wanted):
-            return self.algebra(got.text, wanted.text)
+        if (
+            r"\cup" in response.text + reference.text
+            and not has_words(response)
+            and not has_words(reference)
+        ):
+            return self.algebra(response.text, reference.text)
         return False
 
-    def _in_order(self, got: Sequence[Value], wanted: Sequence[Value]) -> bool:
-        return len(got) == len(wanted) and all(
-            self.same(left, right, True) for left, right in zip(got, wanted, strict=True)
+    def _in_order(self, response: Sequence[Value], reference: Sequence[Value]) -> bool:
+        return len(response) == len(reference) and all(
+            self.same(left, right, True) for left, right in zip(response, reference, strict=True)
         )
 
-    def _in_any_order(self, got: Sequence[Value], wanted: Sequence[Value]) -> bool:
-        got, left = _distinct(got), list(_distinct(wanted))
-        if len(got) != len(left):
+    def _in_any_order(self, response: Sequence[Value], reference: Sequence[Value]) -> bool:
+        response, left = _distinct(response), list(_distinct(reference))
+        if len(response) != len(left):
             return False
-        for item in got:
+        for item in response:
             match = next((n for n, other in enumerate(left) if self.same(item, other, True)), None)
             if match is None:
                 return False
             del left[match]
         return True
 
-    def _ratios(self, got: Value, wanted: Value) -> bool:
-        if isinstance(got, Ratio) and isinstance(wanted, Ratio):
-            if got.half and wanted.half and got.half != wanted.half:
+    def _ratios(self, response: Value, reference: Value) -> bool:
+        if isinstance(response, Ratio) and isinstance(reference, Ratio):
+            if response.half and reference.half and response.half != reference.half:
                 return False
-            if got.is_clock and wanted.is_clock:
-                return _padded(got.parts) == _padded(wanted.parts)
-            return _proportional(got.parts, wanted.parts)
-        ratio, other = (got, wanted) if isinstance(got, Ratio) else (wanted, got)
+            if response.is_clock and reference.is_clock:
+                return _padded(response.parts) == _padded(reference.parts)
+            return _proportional(response.parts, reference.parts)
+        ratio, other = (
+            (response, reference) if isinstance(response, Ratio) else (reference, response)
+        )
         assert isinstance(ratio, Ratio)
         if not isinstance(other, Quantity) or other.number is None:
             return False
@@ -163,26 +175,33 @@ class _Comparison:
             return other.number.value == ratio.parts[0]
         return _proportional(ratio.parts, (other.number.value, Fraction(1)))
 
-    def _quantities(self, got: Quantity, wanted: Quantity, in_list: bool) -> bool:
+    def _quantities(self, response: Quantity, reference: Quantity, in_list: bool) -> bool:
         scale: Fraction | None = Fraction(1)
-        if got.unit and wanted.unit:
-            scale = units.ratio(got.unit, wanted.unit)
-        elif in_list and got.noun and wanted.noun and not _same_noun(got.noun, wanted.noun):
+        if response.unit and reference.unit:
+            scale = units.ratio(response.unit, reference.unit)
+        elif (
+            in_list
+            and response.noun
+            and reference.noun
+            and not _same_noun(response.noun, reference.noun)
+        ):
             return False
         if scale is None:
             return False
-        if got.number is not None and wanted.number is not None:
+        if response.number is not None and reference.number is not None:
             if scale == 1:
-                return plain_number.equal(got.number, wanted.number, self.rel_tol)
-            return plain_number.close(got.number.value * scale, wanted.number.value, self.rel_tol)
-        if _is_relation(wanted) and not _is_relation(got):
+                return plain_number.equal(response.number, reference.number, self.rel_tol)
+            return plain_number.close(
+                response.number.value * scale, reference.number.value, self.rel_tol
+            )
+        if _is_relation(reference) and not _is_relation(response):
             return False
-        if _is_relation(got) and not _is_relation(wanted):
+        if _is_relation(response) and not _is_relation(reference):
             # m + n = 10 states the value of m + n; 13x + 3y = 28 is the equation of a line.
-            left, _, right = got.expression.rpartition("=")
+            left, _, right = response.expression.rpartition("=")
             symbols = left.strip() and not re.search("[0-9=<>]", _POWER.sub("", left))
-            return bool(symbols) and self.same(read_answer(right), wanted)
-        return scale == 1 and self.algebra(got.expression, wanted.expression)
+            return bool(symbols) and self.same(read_answer(right), reference)
+        return scale == 1 and self.algebra(response.expression, reference.expression)
 
 
 def _is_open(value: Value) -> bool:
@@ -244,22 +263,24 @@ def _decimal_comma(value: Value) -> PlainNumber | None:
     return plain_number.decimal_comma(value.text)
 
 
-def _brackets_agree(got: Group, wanted: Group) -> bool:
-    if (got.opening, got.closing) == (wanted.opening, wanted.closing):
+def _brackets_agree(response: Group, reference: Group) -> bool:
+    if (response.opening, response.closing) == (reference.opening, reference.closing):
         return True
-    kinds = {(group.opening, group.closing) for group in (got, wanted)}
+    kinds = {(group.opening, group.closing) for group in (response, reference)}
     if ("", "") in kinds:
         # A list may stand for a set or a tuple, but it has no ends of an interval.
-        interval = len(wanted.items) == 2 and "[" in wanted.opening + wanted.closing
+        interval = len(reference.items) == 2 and "[" in reference.opening + reference.closing
         return not interval and ("(", "]") not in kinds and ("[", ")") not in kinds
-    return len(wanted.items) > 2 and not any(group.opening == "\\{" for group in (got, wanted))
+    return len(reference.items) > 2 and not any(
+        group.opening == "\\{" for group in (response, reference)
+    )
 
 
-def _ordered(got: Group, wanted: Group) -> bool:
+def _ordered(response: Group, reference: Group) -> bool:
     """Tuples are, and a list whose parts have different names or units against one without."""
-    if got.opening in ("(", "[") or wanted.opening in ("(", "["):
+    if response.opening in ("(", "[") or reference.opening in ("(", "["):
         return True
-    keys = [{_key(item) for item in group.items} for group in (got, wanted)]
+    keys = [{_key(item) for item in group.items} for group in (response, reference)]
     return any(len(key) > 1 for key in keys) and any(key == {None} for key in keys)
 
 

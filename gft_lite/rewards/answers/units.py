@@ -151,10 +151,10 @@ def factor(readings: tuple[Unit, ...], dimensions: Dimensions) -> Fraction | Non
     return next((unit.factor for unit in readings if unit.dimensions == dimensions), None)
 
 
-def ratio(got: tuple[Unit, ...], wanted: tuple[Unit, ...]) -> Fraction | None:
-    """How many of `wanted` one of `got` is; None if they measure different things."""
-    for left in got:
-        for right in wanted:
+def ratio(unit: tuple[Unit, ...], other: tuple[Unit, ...]) -> Fraction | None:
+    """How many of `other` one of `unit` is; None if they measure different things."""
+    for left in unit:
+        for right in other:
             if left.dimensions == right.dimensions:
                 return left.factor / right.factor
     return None

@@ -1,9 +1,9 @@
-"""Where the final answer of a response stands.
+"""Finds the final answer of a response.
 
 Order: the last complete \\boxed{…}, together with the boxes that it forms a list with; the line
 after the last ####; what follows the last "answer is" (also "answer:"), to the end of the sentence;
 else, as `fallback` allows, a response that is one short line as a whole, or the last formula or
-number. The answer is never cut inside a sentence: `answer` reads it and knows its parts. Every
+number. The answer is never cut inside a sentence: `grammar` takes it apart. Every
 search is linear in the text's length.
 """
 
@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from gft_lite.rewards.answer import has_words, read_answer
-from gft_lite.rewards.plain_number import last_number
-from gft_lite.rewards.writing import formulas, to_ascii
+from gft_lite.rewards.answers.grammar import read_answer
+from gft_lite.rewards.answers.plain_number import last_number
+from gft_lite.rewards.answers.values import has_words
+from gft_lite.rewards.answers.writing import formulas, to_ascii
 
 How = Literal["boxed", "hashes", "answer is", "whole line", "last formula", "last number"]
 
@@ -54,7 +55,7 @@ class Extracted:
 
 @dataclass(frozen=True)
 class Box:
-    """Where a \\boxed{…} and its content stand."""
+    """The place of a \\boxed{…} and of its content."""
 
     start: int
     inside: int
@@ -66,7 +67,7 @@ class Box:
 
 
 def extract_answer(text: str, *, fallback: bool = True) -> Extracted | None:
-    """The final answer of `text`, or None where no rule finds one."""
+    """The final answer of `text`, or None if no rule finds one."""
     text = to_ascii(text)
     boxed = last_boxed(text) if "box" in text else None
     if boxed is not None:
@@ -82,9 +83,9 @@ def extract_answer(text: str, *, fallback: bool = True) -> Extracted | None:
 
 @lru_cache(maxsize=1024)
 def reference_answer(answer: str) -> str:
-    """A reference: its marked answer where it has a marker, else the whole of it."""
-    found = extract_answer(answer, fallback=False)
-    return found.text if found else answer.strip()
+    """A reference: its marked answer if it has a marker, else the whole of it."""
+    marked = extract_answer(answer, fallback=False)
+    return marked.text if marked else answer.strip()
 
 
 def last_boxed(text: str) -> str | None:
@@ -165,10 +166,10 @@ def after_hashes(text: str) -> str | None:
 
 def after_answer_is(text: str) -> str | None:
     """What follows the last "answer is", to the end of its sentence."""
-    every = list(_ANSWER_IS.finditer(text))
-    if not every:
+    *_, marker = [None, *_ANSWER_IS.finditer(text)]
+    if marker is None:
         return None
-    return _sentence(text[every[-1].end() :], exclaims="is" in every[-1][0].lower())
+    return _sentence(text[marker.end() :], exclaims="is" in marker[0].lower())
 
 
 def _sentence(text: str, *, exclaims: bool = True) -> str | None:
@@ -178,7 +179,7 @@ def _sentence(text: str, *, exclaims: bool = True) -> str | None:
     prose, so 5! is a factorial.
     """
     text = text[:MAX_SENTENCE_CHARS]
-    inside = [(start, end) for start, _, end in formulas(text)]
+    inside = [(formula.start, formula.end) for formula in formulas(text)]
     if text.startswith("\\begin{"):
         environment = text[len("\\begin{") :].partition("}")[0]
         inside.append((0, text.find(f"\\end{{{environment}}}")))
@@ -199,10 +200,9 @@ def _is_option(text: str, end: re.Match[str]) -> bool:
 
 def _undecorated(text: str) -> str:
     text = text.strip().strip("*_\"'` ").rstrip(".,;:").strip()
-    spans = formulas(text)
-    if len(spans) == 1 and spans[0][0] == 0 and spans[0][2] == len(text):
-        start, inside, end = spans[0]
-        return text[inside : end - (inside - start)].strip()
+    match formulas(text):
+        case [formula] if (formula.start, formula.end) == (0, len(text)):
+            return formula.content.strip()
     return text
 
 
@@ -213,11 +213,8 @@ def _unmarked(text: str) -> Extracted | None:
         whole = _undecorated(line)
         if any(char.isalnum() for char in whole):
             return Extracted(whole, "whole line")
-    last = next(iter(reversed(formulas(text))), None)
-    number = last_number(text[last[2] :] if last else text)
+    *_, last = [None, *formulas(text)]
+    number = last_number(text[last.end :] if last else text)
     if number is not None:
         return Extracted(number, "last number")
-    if last is None:
-        return None
-    start, inside, end = last
-    return Extracted(text[inside : end - (inside - start)].strip(), "last formula")
+    return Extracted(last.content.strip(), "last formula") if last else None

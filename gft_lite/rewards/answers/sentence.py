@@ -11,9 +11,11 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from gft_lite.rewards.answer import MATHEMATICAL, Group, Value, Words, has_words, read_answer
-from gft_lite.rewards.plain_number import CURRENCY, NUMBER
-from gft_lite.rewards.writing import formulas
+from gft_lite.rewards.answers.grammar import read_answer
+from gft_lite.rewards.answers.plain_number import CURRENCY, NUMBER
+from gft_lite.rewards.answers.quantity import MATHEMATICAL
+from gft_lite.rewards.answers.values import Group, Value, Words, has_words
+from gft_lite.rewards.answers.writing import formulas
 
 MIN_REFERENCE_WORDS = 4
 
@@ -52,10 +54,9 @@ def readings(text: str) -> Iterator[Value]:
         yield read_answer(predicate)
     if listed or _DENIAL.search(whole.text):
         return
-    spans = formulas(text)
-    if len(spans) == 1:
-        start, inside, end = spans[0]
-        yield read_answer(text[inside : end - (inside - start)])
+    in_text = formulas(text)
+    if len(in_text) == 1:
+        yield read_answer(in_text[0].content)
         return
     numbers = _NUMBERS.findall(whole.text)
     if len(numbers) == 1 or (numbers and _LEADING.match(whole.text)):

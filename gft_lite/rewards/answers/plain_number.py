@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from gft_lite.rewards.writing import canonical, to_ascii
+from gft_lite.rewards.answers.writing import canonical, to_ascii
 
 MAX_CHARS = 200
 LARGEST_FACTORIAL = 99
@@ -44,7 +44,7 @@ _GROUPED = re.compile(
     r"|(?:\.[0-9]{3}){2,}(?:,[0-9]+)?|(?:\.[0-9]{3})+,[0-9]+)"
 )
 _DECIMAL_COMMA = re.compile(r"([-+]?)([0-9]+),([0-9]+)")
-# A sign belongs to the number only where nothing stands before it that it could subtract from.
+# A sign belongs to the number only if nothing before it could be subtracted from.
 _IN_TEXT = re.compile(
     rf"(?:(?<![A-Za-z0-9_)\]}}%.])[-+])?(?:{LATEX_FRACTION}|"
     rf"[{CURRENCY}]?(?<![A-Za-z0-9_]){NUMBER}(?:/{NUMBER}(?![/0-9]))?\s?%?)"
@@ -54,7 +54,7 @@ _LATEX_THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!)\s?(?=[0-9]{3})")
 
 @dataclass(frozen=True)
 class PlainNumber:
-    """An exact value; `percent` where a % stood after it (the value is not divided by 100).
+    """An exact value; `percent` if a % stood after it (the value is not divided by 100).
 
     `sign` is the currency or degree sign that stood at the number, or empty.
     """
@@ -141,33 +141,33 @@ def last_number(text: str) -> str | None:
     text = to_ascii(text)
     if "\\!" in text or "{,}" in text:
         text = _LATEX_THOUSANDS.sub(",", text)
-    every = _IN_TEXT.findall(text)
-    return every[-1].strip() if every else None
+    numbers = _IN_TEXT.findall(text)
+    return numbers[-1].strip() if numbers else None
 
 
-def close(got: Fraction, wanted: Fraction, rel_tol: float, abs_tol: float = 0.0) -> bool:
-    """|got − wanted| ≤ max(rel_tol·|wanted|, abs_tol), in exact arithmetic."""
-    if got == wanted:
+def close(number: Fraction, reference: Fraction, rel_tol: float, abs_tol: float = 0.0) -> bool:
+    """|number − reference| ≤ max(rel_tol·|reference|, abs_tol), in exact arithmetic."""
+    if number == reference:
         return True
-    distance = abs(got - wanted)
-    return distance <= abs(wanted) * Fraction(rel_tol) or distance <= Fraction(abs_tol)
+    distance = abs(number - reference)
+    return distance <= abs(reference) * Fraction(rel_tol) or distance <= Fraction(abs_tol)
 
 
-def equal(got: PlainNumber, wanted: PlainNumber, rel_tol: float) -> bool:
+def equal(number: PlainNumber, reference: PlainNumber, rel_tol: float) -> bool:
     """Whole numbers exactly, others within `rel_tol`.
 
-    Where only one side has a percent sign both readings count: 50% is 50 and is 0.5.
+    If only one side has a percent sign, both readings count: 50% is 50 and is 0.5.
     """
-    if got.value.denominator == 1 and wanted.value.denominator == 1:
-        if got.value == wanted.value:
+    if number.value.denominator == 1 and reference.value.denominator == 1:
+        if number.value == reference.value:
             return True
-    elif close(got.value, wanted.value, rel_tol):
+    elif close(number.value, reference.value, rel_tol):
         return True
-    if got.percent == wanted.percent:
+    if number.percent == reference.percent:
         return False
     hundredth = Fraction(1, 100)
     return close(
-        got.value * hundredth if got.percent else got.value,
-        wanted.value * hundredth if wanted.percent else wanted.value,
+        number.value * hundredth if number.percent else number.value,
+        reference.value * hundredth if reference.percent else reference.value,
         rel_tol,
     )
