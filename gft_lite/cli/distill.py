@@ -1,4 +1,4 @@
-"""`gft-lite data distill`: teachers from a model on this machine or from an endpoint."""
+"""`gft-lite data distill`: teacher responses from a local model or an endpoint."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gft_lite.cli.options import (
     FileArgument,
     FormatOption,
     JsonOption,
-    JudgeOption,
     LengthOption,
     LimitOption,
     MapOption,
+    RowRewardOption,
     SeedOption,
     SkipOption,
     parse_map,
@@ -30,25 +30,25 @@ if TYPE_CHECKING:
 
 def distill(
     file: FileArgument,
-    out: Annotated[Path, typer.Option(help="New file for the rows with their teachers (JSONL).")],
+    out: Annotated[Path, typer.Option(help="New JSONL file for the rows with teacher responses.")],
     model: Annotated[
-        str, typer.Option(help="Teacher: a model here, or its name at --base-url.")
+        str, typer.Option(help="Teacher: a local model, or a model name at --base-url.")
     ] = "tiny",
     adapter: Annotated[Path | None, typer.Option(help="Adapter of the teacher.")] = None,
     base_url: Annotated[
         str | None,
-        typer.Option(help="OpenAI-compatible endpoint; the key is taken from OPENAI_API_KEY."),
+        typer.Option(help="OpenAI-compatible endpoint; the key is read from OPENAI_API_KEY."),
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=0, help="Responses a row; 0 only filters.")] = 4,
-    temperature: Annotated[float, typer.Option(min=0.0)] = 1.0,
+    n: Annotated[int, typer.Option("-n", min=0, help="Responses per row; 0: only filter.")] = 4,
+    temperature: Annotated[float, typer.Option(min=0.0, help="Sampling temperature.")] = 1.0,
     max_new_tokens: LengthOption = 512,
-    reward: JudgeOption = None,
+    reward: RowRewardOption = None,
     min_reward: Annotated[
-        float | None, typer.Option(help="With --reward: keep teachers that earn at least this.")
+        float | None, typer.Option(help="With --reward: keep responses with at least this reward.")
     ] = None,
     keep_best: Annotated[
         int | None,
-        typer.Option(min=1, help="Keep the teachers likeliest under --fit-model (GRAPE)."),
+        typer.Option(min=1, help="Keep the responses most likely under --fit-model (GRAPE)."),
     ] = None,
     fit_model: Annotated[str, typer.Option(help="The model that is to be trained.")] = "tiny",
     limit: LimitOption = None,
@@ -58,7 +58,7 @@ def distill(
     seed: SeedOption = 0,
     json_: JsonOption = False,
 ) -> None:
-    """Let a teacher answer every prompt; stopped, the same command goes on where it was."""
+    """Add teacher responses to every row. If interrupted, the same command continues."""
     from dataclasses import asdict
 
     from gft_lite.assets import resolve
@@ -88,15 +88,15 @@ def distill(
     }
     if base_url:
         endpoint = Endpoint(base_url, model, temperature, max_new_tokens)
-        ask = endpoint_teacher(endpoint)
+        teacher = endpoint_teacher(endpoint)
     else:
-        ask = _local_teacher(model, adapter, temperature, max_new_tokens, seed)
-    judge = nullcontext() if reward is None else scorer_of(reward)
-    with judge as scorer, terminal.counting("responses") as progress:
-        found = fill_in(
+        teacher = _local_teacher(model, adapter, temperature, max_new_tokens, seed)
+    scoring = nullcontext() if reward is None else scorer_of(reward)
+    with scoring as scorer, terminal.counting("responses") as progress:
+        result = fill_in(
             loaded.examples,
             out,
-            ask=ask,
+            ask=teacher,
             n=n,
             settings=settings,
             scorer=scorer,
@@ -105,23 +105,25 @@ def distill(
             tell=progress,
         )
     if json_:
-        terminal.print_json(asdict(found))
+        terminal.print_json(asdict(result))
         return
-    said = [
-        f"{found.drawn:,} responses drawn ({found.resumed:,} of them before)",
-        f"{found.failed:,} failed, {found.cut_off:,} cut off, {found.repeated:,} repeated",
+    counts = [
+        f"{result.drawn:,} responses drawn ({result.resumed:,} of them before)",
+        f"{result.failed:,} failed, {result.cut_off:,} cut off, {result.repeated:,} repeated",
     ]
     if reward:
-        said.append(
-            f"mean reward {found.mean_reward or 0:.3f}, {found.below_reward:,} below the least"
+        counts.append(
+            f"mean reward {result.mean_reward or 0:.3f}, {result.below_reward:,} below the least"
         )
     if keep_best:
-        said.append(f"{found.filtered:,} less likely ones left out")
+        counts.append(f"{result.filtered:,} less likely ones left out")
     terminal.result(
-        f"{'; '.join(said)}.\n{found.rows:,} rows, {found.teachers:,} teachers: {found.out}"
+        f"{'; '.join(counts)}.\n{result.rows:,} rows, {result.teachers:,} teachers: {result.out}"
     )
-    if found.failed:
-        terminal.note(f"To ask again for what failed: remove {found.out}, then the same command.")
+    if result.failed:
+        terminal.note(
+            f"To repeat the failed requests, remove {result.out} and run the same command."
+        )
 
 
 def _local_teacher(

@@ -1,60 +1,63 @@
-"""`gft-lite eval`: what a model can do, and what it forgot."""
+"""`gft-lite eval`: accuracy of a model, and forgetting."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gft_lite.cli.eval_data import EvalData
 from gft_lite.cli.options import (
+    AdapterOption,
     FourBitOption,
     JsonOption,
     LengthOption,
     LimitOption,
     MapOption,
     ModelOption,
+    RetentionOption,
     RewardOption,
+    SamplesOption,
     SeedOption,
     SkipOption,
     TemperatureOption,
+    base_config,
     parse_map,
 )
-from gft_lite.cli.questions import EvalData, model_config, questions, scorable, short_enough
 
 if TYPE_CHECKING:
     from gft_lite.evaluation.accuracy import Evaluation
     from gft_lite.evaluation.forgetting import Forgetting
 
-TASKS_LIMIT_HELP = "Task of the lm-evaluation-harness; may be repeated."
-
 
 def eval_(
     data: Annotated[str, typer.Option(help="File of prompts with answers, or embedded:NAME.")],
     model: ModelOption = None,
-    adapter: Annotated[Path | None, typer.Option(help="Adapter, run or checkpoint folder.")] = None,
+    adapter: AdapterOption = None,
     reward: RewardOption = "math",
-    k: Annotated[int, typer.Option(min=0, help="Of mean@k and pass@k; 0: greedy only.")] = 8,
+    k: SamplesOption = 8,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Answers drawn a prompt; k where not said.")
+        int | None, typer.Option(min=1, help="Sampled answers per prompt, k or more. Default: k.")
     ] = None,
     temperature: TemperatureOption = 1.0,
     limit: LimitOption = None,
     max_new_tokens: LengthOption = 256,
     load_in_4bit: FourBitOption = False,
     seed: SeedOption = 0,
-    retention: Annotated[
-        str | None, typer.Option(help="File of an old skill: accuracy with and without adapter.")
-    ] = None,
+    retention: RetentionOption = None,
     pin: Annotated[
-        list[str] | None, typer.Option(help="Prompt to watch for drift; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Prompt on which drift from the base is measured; may be repeated."),
     ] = None,
-    lm_eval: Annotated[list[str] | None, typer.Option(help=TASKS_LIMIT_HELP)] = None,
+    lm_eval: Annotated[
+        list[str] | None,
+        typer.Option(help="Task of the lm-evaluation-harness; may be repeated."),
+    ] = None,
     map_: MapOption = None,
     skip_bad_rows: SkipOption = False,
     json_: JsonOption = False,
 ) -> None:
-    """Greedy accuracy, mean@k, pass@k, what was forgotten, and what RL would have to work with."""
+    """Measure greedy accuracy, mean@k, pass@k, forgetting, and the headroom for RL."""
     from gft_lite.adapters import adapter_folder
     from gft_lite.cli import terminal
     from gft_lite.evaluation import lm_eval_tasks
@@ -65,21 +68,20 @@ def eval_(
     check_samples(k, samples)
     if lm_eval:
         lm_eval_tasks.check_installed()
-    asking = EvalData(data, limit, parse_map(map_), skip_bad_rows)
-    with questions(asking, reward) as (examples, scorer):
-        kept_asking = EvalData(retention or "", limit, {}, skip_bad_rows)
-        kept, dropped = scorable(kept_asking, scorer) if retention else ((), ())
-        terminal.note_dropped(dropped)
+    held_out = EvalData(data, limit, parse_map(map_), skip_bad_rows)
+    old_skill = EvalData(retention or "", limit, {}, skip_bad_rows)
+    with held_out.with_scorer(reward) as (examples, scorer):
+        retained = old_skill.rows(scorer) if retention else ()
         folder = adapter_folder(adapter) if adapter else None
-        config = model_config(model, [adapter] if adapter else [], load_in_4bit=load_in_4bit)
+        config = base_config(model, [adapter] if adapter else [], load_in_4bit=load_in_4bit)
         policy = load_policy(
             config.model_copy(update={"adapter": str(folder) if folder else None}), None
         )
         longest = min(max_new_tokens, policy.max_length // 2)
-        examples = short_enough(examples, policy, longest, asking)
-        kept = short_enough(kept, policy, longest, kept_asking) if kept else ()
+        examples = held_out.filter_by_length(examples, policy, longest)
+        retained = old_skill.filter_by_length(retained, policy, longest) if retained else ()
         terminal.note(f"Answering {len(examples)} prompts.")
-        found = evaluate(
+        evaluation = evaluate(
             policy,
             examples,
             scorer,
@@ -90,9 +92,11 @@ def eval_(
             seed=seed,
             entropy=True,
         )
-        forgot = None
-        if kept or pin:
-            forgot = probe(policy, kept, pin or [], scorer, max_new_tokens=longest, seed=seed)
+        forgetting = None
+        if retained or pin:
+            forgetting = probe(
+                policy, retained, pin or [], scorer, max_new_tokens=longest, seed=seed
+            )
         tasks = lm_eval_tasks.run_tasks(policy, lm_eval, limit) if lm_eval else None
     document: dict[str, Any] = {
         "model": config.name,
@@ -100,69 +104,71 @@ def eval_(
         "data": data,
         "reward": reward,
         "seed": seed,
-        **found.to_dict(),
+        **evaluation.to_dict(),
     }
-    document |= {"forgetting": forgot.to_dict()} if forgot else {}
+    document |= {"forgetting": forgetting.to_dict()} if forgetting else {}
     document |= {"lm_eval": tasks} if tasks is not None else {}
     if json_:
         terminal.print_json(document)
         return
-    _show(str(adapter) if adapter else config.name, data, found)
-    if forgot:
-        _show_forgetting(forgot)
+    _show(str(adapter) if adapter else config.name, data, evaluation)
+    if forgetting:
+        _show_forgetting(forgetting)
     for task, figures in (tasks or {}).items():
         terminal.result(f"{task}: {figures}")
 
 
-def _show(name: str, data: str, found: Evaluation) -> None:
-    """The table of figures, with intervals where they are shares."""
+def _show(name: str, data: str, result: Evaluation) -> None:
+    """The table of shares with their intervals, and what is known of the answers."""
     from gft_lite.cli import terminal
     from gft_lite.report.numbers import at_k
 
-    shares = {"greedy": ("greedy_accuracy", found.greedy_accuracy)}
-    if found.k:
-        t = found.temperature
-        shares[at_k("mean", found.k, t)] = ("mean_at_k", found.mean_at_k or 0.0)
+    shares = {"greedy": ("greedy_accuracy", result.greedy_accuracy)}
+    if result.k:
+        t = result.temperature
+        shares[at_k("mean", result.k, t)] = ("mean_at_k", result.mean_at_k or 0.0)
         shares |= {
-            at_k("pass", j, t): (f"pass_at_{j}", v) for j, v in found.pass_at.items() if j > 1
+            at_k("pass", j, t): (f"pass_at_{j}", v) for j, v in result.pass_at.items() if j > 1
         }
-    around = found.intervals
+    around = result.intervals
     rows = [
         [label, terminal.percent(v), _span(around[key].low, around[key].high)]
         for label, (key, v) in shares.items()
     ]
-    terminal.table(f"{name} on {data}, {found.n} prompts", ["", "share", "95 % interval"], rows)
-    failed = found.timeouts + found.errors
+    terminal.table(f"{name} on {data}, {result.n} prompts", ["", "share", "95 % interval"], rows)
+    failed = result.timeouts + result.errors
     terminal.result(
-        f"Greedy answers: {found.truncated} cut off, {found.unparsed} without a readable answer, "
+        f"Greedy answers: {result.truncated} cut off, {result.unparsed} without a readable answer, "
         + (f"{failed} on which the reward failed, " if failed else "")
-        + f"{found.response_tokens:.0f} tokens on average."
+        + f"{result.response_tokens:.0f} tokens on average."
     )
-    if found.readiness:
-        ready = found.readiness
+    if result.readiness:
+        ready = result.readiness
         terminal.result(
-            f"Sampled answers: {found.sampled_truncated} cut off, {found.sampled_unparsed} without "
-            "a readable answer."
+            f"Sampled answers: {result.sampled_truncated} cut off, "
+            f"{result.sampled_unparsed} without a readable answer."
         )
         terminal.result(
             f"For a next stage of RL: {terminal.percent(ready.mixed_reward_share)} of prompts have "
-            f"answers of different reward, pass@{found.k} is {100 * ready.headroom:z.1f} points "
-            f"above mean@{found.k}, entropy {ready.entropy_nats_per_token or 0:.3f} nats per token."
+            f"answers of different reward, pass@{result.k} is {100 * ready.headroom:z.1f} points "
+            f"above mean@{result.k}, entropy {ready.entropy_nats_per_token or 0:.3f} nats per "
+            "token."
         )
 
 
-def _show_forgetting(forgot: Forgetting) -> None:
+def _show_forgetting(forgetting: Forgetting) -> None:
     from gft_lite.cli import terminal
 
-    if forgot.before and forgot.after and forgot.paired:
+    before, after = forgetting.before, forgetting.after
+    if before and after and forgetting.paired:
         terminal.result(
-            f"Old skill: {terminal.percent(forgot.before.greedy_accuracy)} without the adapter, "
-            f"{terminal.percent(forgot.after.greedy_accuracy)} with it "
-            f"({forgot.before.n} prompts, McNemar p = {forgot.paired.p_value:.2g})."
+            f"Old skill: {terminal.percent(before.greedy_accuracy)} without the adapter, "
+            f"{terminal.percent(after.greedy_accuracy)} with it "
+            f"({before.n} prompts, McNemar p = {forgetting.paired.p_value:.2g})."
         )
     terminal.result(
-        f"Drift on the responses of the base model: {forgot.drift.nats_per_token:z.4f} nats per "
-        "token."
+        "Drift on the responses of the base model: "
+        f"{forgetting.drift.nats_per_token:z.4f} nats per token."
     )
 
 
