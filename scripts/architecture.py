@@ -5,9 +5,9 @@
     python scripts/architecture.py --trace    also the files on the path of one row (a minute)
 
 The diagram has an arrow for each import between two packages that does not follow from others. The
-trace trains the embedded model for one step on a file of one row and records which functions of the
-package receive or return something that was made from the row. It includes the process of the
-reward.
+trace trains the embedded model for one step on a file of one row and records, until the adapter is
+saved, which functions of the package receive or return something that was made from the row. It
+includes the process of the reward.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ SETTINGS = (
     "data.retention_path=null",
 )
 # Runs at the start of every Python process of the trace. A value is made from the row if the name
-# in the row, a tensor or a list of numbers can be reached from it.
+# in the row, a tensor, a list of floats or token ids can be reached from it.
+# The adapter is the last.
 TRACER = """
 import os, sys, threading
 
@@ -61,7 +62,9 @@ def made_from_row(value, depth=0):
     if depth > 4:
         return False
     if isinstance(value, (list, tuple)):
-        if value and all(type(item) in (int, float) for item in value):
+        if value and all(type(item) is float for item in value):
+            return True
+        if len(value) >= 8 and all(type(item) is int for item in value):  # token ids
             return True
         return any(made_from_row(item, depth + 1) for item in value[:20])
     if isinstance(value, dict):
@@ -81,7 +84,8 @@ def profile(frame, event, value):
         return
     try:
         values = list(frame.f_locals.values()) if event == "call" else [value]
-        if not any(made_from_row(item) for item in values):
+        saved = name == "adapters/record.py" and code.co_name == "save"
+        if not saved and not any(made_from_row(item) for item in values):
             return
     except Exception:
         return
@@ -146,7 +150,7 @@ def reduced(graph: dict[str, set[str]]) -> dict[str, set[str]]:
 
 def diagram() -> str:
     graph = {name: below - {EVERYWHERE} for name, below in imports().items() if name != EVERYWHERE}
-    lines = ["```mermaid", "flowchart TD"]
+    lines = ["", "```mermaid", "flowchart TD"]
     lines += [f"  {name}[{name}]" for name in reversed(graph)]
     lines += [
         f"  {name} --> {other}"
@@ -169,15 +173,16 @@ def trace() -> list[tuple[str, str]]:
         command += ["--data", "row.jsonl", "--out", "run", "--set", "model.backend=hf"]
         command += [word for setting in SETTINGS for word in ("--set", setting)]
         path = os.pathsep.join([str(folder), str(ROOT)])
-        variables = {"PYTHONPATH": path, "TRACE_PACKAGE": str(PACKAGE), "TRACE_OUT": "trace.txt"}
-        variables["TRACE_OUT"] = str(folder / "trace.txt")
+        record = folder / "trace.txt"
+        variables = {"PYTHONPATH": path, "TRACE_PACKAGE": str(PACKAGE), "TRACE_OUT": str(record)}
         subprocess.run(command, cwd=folder, env={**os.environ, **variables}, check=True)
-        lines = (folder / "trace.txt").read_text(encoding="utf-8").splitlines()
+        lines = record.read_text(encoding="utf-8").splitlines()
     return list(dict(line.split("\t") for line in reversed(lines)).items())[::-1]
 
 
 def path_of_a_row() -> str:
     files = trace()
+    files = files[: 1 + [name for name, _ in files].index("adapters/record.py")]
     lines = [f"{len(files)} files:", "", "| file | first function |", "|---|---|"]
     lines += [f"| `{file}` | `{function}` |" for file, function in files]
     return "\n".join([*lines, ""])
