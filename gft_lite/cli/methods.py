@@ -18,6 +18,7 @@ from gft_lite.cli.options import (
     SkipOption,
     parse_map,
 )
+from gft_lite.cli.train import note_start
 from gft_lite.types import ConfigError
 
 if TYPE_CHECKING:
@@ -194,10 +195,12 @@ def _completed(config: RunConfig) -> RunConfig:
 
 
 def _told_in_a_row(runs: list[str], steps: int, show: Any) -> Any:
-    """One progress over runs that follow each other."""
+    """One progress over runs that follow each other; each start is noted as `train` notes it."""
 
     def on_event(run: str, event: dict[str, Any]) -> None:
-        if event["type"] == "step":
+        if event["type"] == "started":
+            note_start(event)
+        elif event["type"] == "step":
             show({**event, "step": event["step"] + steps * runs.index(run)})
 
     return on_event

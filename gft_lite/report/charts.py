@@ -77,7 +77,7 @@ def line_chart(
         title: what is drawn, for those who do not see it.
         lines: what to draw; empty ones are left out.
         say: writes a value of the y axis.
-        bounds: values that the y axis includes, None where the data alone decides.
+        bounds: values that the y axis includes, None if the data alone decides.
         x_name: what the x axis counts.
         smooth: draw long series as a running mean, with the single values faint behind it.
     """
@@ -198,7 +198,7 @@ def _path(points: Sequence[Point], x: Scale, y: Scale, css: str) -> str:
 
 
 def _name(line: Line, end: tuple[float, float], place: float) -> str:
-    """The name beside the line's end, with a short lead where it had to move."""
+    """The name beside the line's end, with a short lead if it had to move."""
     return (
         f'<path class="lead {line.colour}" d="M{end[0]:g} {end[1]:g}L{end[0] + 9:g} {place:g}"/>'
         f'<text class="name" x="{end[0] + 12:.1f}" y="{place + 4:.1f}">{text(line.name)}</text>\n'

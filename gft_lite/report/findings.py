@@ -40,42 +40,44 @@ def methods_headline(
     """One sentence: who learned the target best and who kept most of the old skill."""
     trained = [row for row in rows if row.get("method") != "base"]
     base = next((row for row in rows if row.get("method") == "base"), {})
-    learned = _leaders(trained, "target_greedy", problems)
-    kept = _leaders(trained, "old_skill_greedy", old_problems)
+    leaders = _leaders(trained, "target_greedy", problems)
+    old_leaders = _leaders(trained, "old_skill_greedy", old_problems)
     before, before_old = number(base, "target_greedy"), number(base, "old_skill_greedy")
-    if not learned:
+    if not leaders:
         return "No method was measured on the target."
-    best = number(learned[0], "target_greedy") or 0.0
+    best = number(leaders[0], "target_greedy") or 0.0
     since = f", from {percent(before)} before training" if before is not None else ""
     if before is not None and best - before <= margin((best + before) / 2, problems):
         first = f"No method clearly improved on the base model's {percent(before)} of the target"
-    elif len(learned) > 1:
-        first = f"On the target, {_listed(learned, 'target_greedy')} are too close to call{since}"
+    elif len(leaders) > 1:
+        first = f"On the target, {_listed(leaders, 'target_greedy')} are too close to call{since}"
     else:
-        first = f"{_name(learned[0])} learned the target best: {percent(best)}{since}"
-    if not kept or before_old == 0:  # nothing to keep
+        first = f"{_name(leaders[0])} learned the target best: {percent(best)}{since}"
+    if not old_leaders or before_old == 0:  # nothing to keep
         return f"{first}."
-    return f"{first}; {_kept(kept, learned, before_old)}."
+    return f"{first}; {_retention_sentence(old_leaders, leaders, before_old)}."
 
 
-def _kept(kept: Sequence[Row], learned: Sequence[Row], before: float | None) -> str:
-    share = number(kept[0], "old_skill_greedy") or 0.0
-    had = f", from {percent(before)}" if before is not None else ""
-    if len(kept) > 1:
-        return f"on the old skill, {_listed(kept, 'old_skill_greedy')} are too close to call"
-    name = _name(kept[0])
+def _retention_sentence(
+    old_leaders: Sequence[Row], leaders: Sequence[Row], before: float | None
+) -> str:
+    share = number(old_leaders[0], "old_skill_greedy") or 0.0
+    since = f", from {percent(before)}" if before is not None else ""
+    if len(old_leaders) > 1:
+        return f"on the old skill, {_listed(old_leaders, 'old_skill_greedy')} are too close to call"
+    name = _name(old_leaders[0])
     if before is not None and share >= before:
         return f"{name} lost nothing of the old skill ({percent(share)})"
-    also = f"{name} also" if [kept[0]] == list(learned) else name
-    return f"{also} kept most of the old skill: {percent(share)}{had}"
+    also = f"{name} also" if [old_leaders[0]] == list(leaders) else name
+    return f"{also} kept most of the old skill: {percent(share)}{since}"
 
 
 def _leaders(rows: Sequence[Row], key: str, problems: float | None) -> list[Row]:
     """The best row and those that cannot be told from it, best first."""
-    found = [(value, row) for row in rows if (value := number(row, key)) is not None]
-    found.sort(key=lambda pair: -pair[0])
-    best = found[0][0] if found else 0.0
-    return [row for value, row in found if best - value <= margin((best + value) / 2, problems)]
+    ranked = [(value, row) for row in rows if (value := number(row, key)) is not None]
+    ranked.sort(key=lambda pair: -pair[0])
+    best = ranked[0][0] if ranked else 0.0
+    return [row for value, row in ranked if best - value <= margin((best + value) / 2, problems)]
 
 
 def _name(row: Row) -> str:
@@ -91,30 +93,30 @@ def _listed(rows: Sequence[Row], key: str) -> str:
 
 
 def run_headline(record: Record) -> str:
-    """One sentence about where the run stands."""
-    done = len(record.steps)
-    wanted = number(record.status, "steps") or number(record.config, "train.steps")
-    of = f" of {wanted:.0f}" if wanted else ""
-    where = {
-        "finished": f"Finished after {done} step{'s' * (done != 1)}",
-        "stopped": f"Stopped after {done}{of} steps",
-        "failed": f"Failed after {done}{of} steps",
-        "interrupted": f"Interrupted after {done}{of} steps",
-        "damaged": f"Damaged: {done}{of} steps can be read",
-        "running": f"Running: {done}{of} steps done",
+    """One sentence about the state of the run."""
+    step_count = len(record.steps)
+    all_steps = number(record.status, "steps") or number(record.config, "train.steps")
+    of = f" of {all_steps:.0f}" if all_steps else ""
+    progress = {
+        "finished": f"Finished after {step_count} step{'s' * (step_count != 1)}",
+        "stopped": f"Stopped after {step_count}{of} steps",
+        "failed": f"Failed after {step_count}{of} steps",
+        "interrupted": f"Interrupted after {step_count}{of} steps",
+        "damaged": f"Damaged: {step_count}{of} steps can be read",
+        "running": f"Running: {step_count}{of} steps done",
     }.get(record.state, "Not started yet")
     target = number(record.last_eval, "target.greedy_accuracy")
     if target is None:
-        return f"{where}."
+        return f"{progress}."
     before = number(record.first_eval, "target.greedy_accuracy")
-    since = f", {percent(before)} before training" if before is not None and done else ""
+    since = f", {percent(before)} before training" if before is not None and step_count else ""
     old = number(record.last_eval, "old_skill.greedy_accuracy")
-    kept = f"; {percent(old)} on the old skill" if old is not None else ""
-    return f"{where}: {percent(target)} of held-out problems right{since}{kept}."
+    retention = f"; {percent(old)} on the old skill" if old is not None else ""
+    return f"{progress}: {percent(target)} of held-out problems right{since}{retention}."
 
 
 def message(record: Record) -> str:
-    """What the run said when it ended early; empty where it said nothing."""
+    """The message of a run that ended early; empty if it left none."""
     return str(look(record.status, "message") or "") if record.state != "finished" else ""
 
 
@@ -128,45 +130,49 @@ READ_STEPS = 20  # stored steps looked at, evenly spread
 
 def warnings(record: Record) -> list[str]:
     """What to be wary of, in words; empty where nothing stands out."""
-    found = [_degenerate(record), _truncated(record), _unparsed(record), _expert_only(record)]
-    found += [_overfitting(record), _lost_skill(record), *_runaway(record)]
+    sentences = [_degenerate(record), _truncated(record), _unparsed(record), _expert_only(record)]
+    sentences += [_overfitting(record), _lost_skill(record), *_runaway(record)]
     broken = sum(bool(e.get("skipped_update") and e.get("trained_responses")) for e in record.steps)
     if broken:
-        found.append(
+        sentences.append(
             f"{_steps(broken)} had a gradient that was not finite and changed nothing. If it goes "
             "on, lower train.learning_rate or use model.dtype=float32."
         )
     empty = sum(e.get("trained_responses") == 0 for e in record.steps)
     if empty:
-        found.append(f"{_steps(empty)} had no group with contrast and changed nothing.")
+        sentences.append(f"{_steps(empty)} had no group with contrast and changed nothing.")
     if timeouts := total(record.steps, "timeouts"):
-        found.append(f"{_answers(timeouts)} took too long to check and scored nothing.")
+        sentences.append(f"{_answers(timeouts)} took too long to check and scored nothing.")
     errors = total(record.steps, "reward_errors") + sum(
         number(record.last_eval, f"target.{name}") or 0 for name in ("errors", "sampled_errors")
     )
     if errors:
         first = next((f" ({e.get('part')}: {e.get('message')})" for e in record.reward_errors), "")
-        found.append(f"The reward broke on {_answers(errors)}{first}; log.txt has the traceback.")
+        sentences.append(
+            f"The reward broke on {_answers(errors)}{first}; log.txt has the traceback."
+        )
     if rejected := total(record.steps, "rejected_experts"):
-        found.append(
+        sentences.append(
             f"In {rejected:,.0f} groups without contrast the expert earned nothing and was not "
             "imitated. `gft-lite data check FILE --reward …` lists such rows; "
             "group.degenerate=imitate_any imitates them as well."
         )
     if long := total(record.steps, "demonstrations_too_long"):
-        found.append(
+        sentences.append(
             f"{long:,.0f} times a demonstration was longer than group.max_new_tokens and was left "
             "out of its group."
         )
     last = {e.get("setting"): e.get("after") for e in record.out_of_memory}
     if last:
         sizes = " and ".join(f"{setting}={size}" for setting, size in last.items())
-        found.append(
+        sentences.append(
             f"Memory ran out {len(record.out_of_memory)} times and the steps were repeated with "
             f"smaller batches. A next run of this kind may start with {sizes}."
         )
-    found += [line for line in damage_report(record.run) if line != record.status.get("message")]
-    return [sentence for sentence in found if sentence]
+    sentences += [
+        line for line in damage_report(record.run) if line != record.status.get("message")
+    ]
+    return [sentence for sentence in sentences if sentence]
 
 
 def _degenerate(record: Record) -> str:
@@ -206,12 +212,12 @@ def _unparsed(record: Record) -> str:
 def _expert_only(record: Record) -> str:
     """Among groups with contrast: is imitation all there is to learn from?"""
     steps = record.run.group_steps()
-    chosen = steps[:: max(1, len(steps) // READ_STEPS)]
+    searched = steps[:: max(1, len(steps) // READ_STEPS)]
     only, contrasted = 0, 0
-    for group in (g for step in chosen for g in record.groups(step)):
-        found = responses(group)
-        praised = {r.get("source") for r in found if (number(r, "advantage") or 0) > 0}
-        if praised and any(r.get("source") == "self" for r in found):
+    for group in (g for step in searched for g in record.groups(step)):
+        group_responses = responses(group)
+        praised = {r.get("source") for r in group_responses if (number(r, "advantage") or 0) > 0}
+        if praised and any(r.get("source") == "self" for r in group_responses):
             contrasted += 1
             only += praised == {"expert"}
     if not contrasted or only <= contrasted / 2:
@@ -230,8 +236,8 @@ def _overfitting(record: Record) -> str:
     if not third or len(held_out) < 2:
         return ""
     rise = statistics.fmean(reward[-third:]) - statistics.fmean(reward[:third])
-    kept = number(record.last_eval, "target.greedy_accuracy")
-    fall = max(held_out) - (held_out[-1] if kept is None else kept)
+    final_accuracy = number(record.last_eval, "target.greedy_accuracy")
+    fall = max(held_out) - (held_out[-1] if final_accuracy is None else final_accuracy)
     noise = margin(max(held_out), number(record.last_eval, "target.n")) / 2
     if rise <= RISE or fall <= max(FALL, noise):
         return ""

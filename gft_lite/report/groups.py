@@ -77,8 +77,8 @@ def _interest(group: Mapping[str, Any]) -> tuple[bool, bool, bool]:
 
 
 def _advantages(group: Mapping[str, Any], source: str = "") -> list[float]:
-    chosen = [r for r in responses(group) if not source or r.get("source") == source]
-    return [number(r, "advantage") or 0.0 for r in chosen]
+    selected = [r for r in responses(group) if not source or r.get("source") == source]
+    return [number(r, "advantage") or 0.0 for r in selected]
 
 
 def group_article(step: int, group: Mapping[str, Any], look: Look = AS_IT_WAS) -> Markup:

@@ -136,7 +136,7 @@ DOCUMENTS = ("demo.json", METHODS_DOCUMENT)
 
 
 def methods_document(folder: Path) -> Path | None:
-    """The file of results of a demo or a comparison, where the folder is one."""
+    """The file of results of a demo or a comparison; None if the folder is neither."""
     return next((folder / name for name in DOCUMENTS if (folder / name).is_file()), None)
 
 
@@ -151,10 +151,10 @@ def write_methods_report(folder: Path, out: Path | None = None) -> Path:
     Raises:
         RunError: the folder holds neither, or the file cannot be written.
     """
-    found = _read(folder)
+    document = _read(folder)
     runs = {
         str(row.get("method")): str(row.get("run") or row.get("method"))
-        for row in found["rows"]
+        for row in document["rows"]
         if row.get("method") != "base"
     }
     records = {
@@ -162,29 +162,33 @@ def write_methods_report(folder: Path, out: Path | None = None) -> Path:
         for method, name in runs.items()
         if _is_name(name) and (folder / name / "config.yaml").is_file()
     }
-    return write_page(out or folder / "report.html", methods_page(found, records))
+    return write_page(out or folder / "report.html", methods_page(document, records))
 
 
-def methods_page(found: Mapping[str, Any], records: Mapping[str, Record]) -> str:
+def methods_page(document: Mapping[str, Any], records: Mapping[str, Record]) -> str:
     """The page as a string."""
-    rows: Sequence[Mapping[str, Any]] = found["rows"]
+    rows: Sequence[Mapping[str, Any]] = document["rows"]
     problems, old_problems = (_problems(records, f) for f in ("target", "old_skill"))
-    inside = "gft" if "gft" in records else next(iter(records), "")
-    record = records.get(inside)
-    title, k = str(found.get("title", "gft-lite demo")), int(number(found, "k") or 8)
-    t = found.get("temperature")
+    shown_method = "gft" if "gft" in records else next(iter(records), "")
+    record = records.get(shown_method)
+    title, k = str(document.get("title", "gft-lite demo")), int(number(document, "k") or 8)
+    t = document.get("temperature")
     steps = next((n for row in rows if (n := number(row, "steps"))), 0.0)
-    seed, cores = found.get("seed", "unknown"), found.get("cores")
+    seed, cores = document.get("seed", "unknown"), document.get("cores")
     pieces = [f"{steps:.0f} steps", f"seed {seed}", f"{cores} cores" if cores else ""]
     return page(
         title=title,
         kicker=" · ".join([title, *filter(None, pieces)]),
         headline=methods_headline(rows, problems, old_problems),
-        lead=str(found.get("lead", "")),
+        lead=str(document.get("lead", "")),
         html=[
             section(
                 "Side by side",
-                [comparison_chart(rows, k), comparison_table(rows, k, t), notes(_said(found))],
+                [
+                    comparison_chart(rows, k),
+                    comparison_table(rows, k, t),
+                    notes(_remarks(document)),
+                ],
                 _precision(rows, problems),
             ),
             section(
@@ -193,27 +197,29 @@ def methods_page(found: Mapping[str, Any], records: Mapping[str, Record]) -> str
                 CURVES_INTRO,
             ),
             section(
-                f"Inside the {label(inside)} run",
+                f"Inside the {label(shown_method)} run",
                 [notes(warnings(record)), grid(_curves(record))] if record else [],
             ),
             section("Inside a group", [inside_groups(record)] if record else [], INSIDE_INTRO),
-            section("How it was run", [_machine(found, records), *_settings(records)]),
+            section("How it was run", [_machine(document, records), *_settings(records)]),
         ],
     )
 
 
-def _said(found: Mapping[str, Any]) -> list[str]:
-    """What was equal, what was not, and where the learning rates come from."""
-    equal = found.get("equal")
-    said = [*equal, found.get("rates")] if isinstance(equal, list) else [found.get("rates")]
-    return [sentence for sentence in said if isinstance(sentence, str)]
+def _remarks(document: Mapping[str, Any]) -> list[str]:
+    """What was equal, what was not, and how the learning rates were chosen."""
+    equal = document.get("equal")
+    sentences = (
+        [*equal, document.get("rates")] if isinstance(equal, list) else [document.get("rates")]
+    )
+    return [sentence for sentence in sentences if isinstance(sentence, str)]
 
 
 def _precision(rows: Sequence[Mapping[str, Any]], problems: float | None) -> str:
-    found = [v for row in rows if (v := number(row, "target_greedy")) is not None]
-    if not problems or not found:
+    accuracies = [v for row in rows if (v := number(row, "target_greedy")) is not None]
+    if not problems or not accuracies:
         return ""
-    points = 100 * margin(max(found), problems)
+    points = 100 * margin(max(accuracies), problems)
     return (
         f"Each target accuracy is measured on {problems:.0f} held-out problems, so differences "
         f"below about {points:.0f} points may be chance."
@@ -284,11 +290,11 @@ def _curves(record: Record) -> list[str]:
     return [panel_figure(panel, record) for panel in PANELS]
 
 
-def _machine(found: Mapping[str, Any], records: Mapping[str, Record]) -> str:
-    cores = found.get("cores")
+def _machine(document: Mapping[str, Any], records: Mapping[str, Record]) -> str:
+    cores = document.get("cores")
     pairs = [("Processor cores", str(cores))] if cores else []
-    some = next(iter(records.values()), None)
-    return facts([*pairs, *(machine(some) if some else [])])
+    record = next(iter(records.values()), None)
+    return facts([*pairs, *(machine(record) if record else [])])
 
 
 def _settings(records: Mapping[str, Record]) -> list[str]:
@@ -305,13 +311,13 @@ def _read(folder: Path) -> dict[str, Any]:
     if file is None:
         raise RunError(f"{folder} holds no demo and no comparison: no {' or '.join(DOCUMENTS)}")
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        document = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunError(f"{file} cannot be read as JSON ({error}); run it again") from None
-    rows = found.get("rows") if isinstance(found, dict) else None
+    rows = document.get("rows") if isinstance(document, dict) else None
     if not isinstance(rows, list):
         raise RunError(f"{file} has no list of rows; run it again")
-    return {**found, "rows": [row for row in rows if isinstance(row, dict)]}
+    return {**document, "rows": [row for row in rows if isinstance(row, dict)]}
 
 
 def _is_name(name: str) -> bool:

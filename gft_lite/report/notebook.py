@@ -67,9 +67,9 @@ def data(report: Report) -> Shown:
     return Shown(fragment(headline=data_headline(report), html=data_sections(report)))
 
 
-def comparison(found: Comparison) -> Shown:
+def comparison(compared: Comparison) -> Shown:
     """Base and adapters side by side: figures, identities, differences, answers."""
     from gft_lite.report.compare_page import compare_sections  # imports torch
 
-    headline = f"{found.model}: {' · '.join(column.name for column in found.columns)}"
-    return Shown(fragment(headline=headline, html=compare_sections(found)))
+    headline = f"{compared.model}: {' · '.join(column.name for column in compared.columns)}"
+    return Shown(fragment(headline=headline, html=compare_sections(compared)))

@@ -67,14 +67,14 @@ def write_run_report(run: RunDir, out: Path | None = None) -> Path:
 
 def run_page(record: Record) -> str:
     """The page as a string."""
-    said = message(record)
+    reason = message(record)
     return page(
         title=f"{record.name} · gft-lite",
         kicker=f"gft-lite run · {record.name} · {' → '.join(map(label, record.methods))}",
         headline=run_headline(record),
         lead=_lead(record),
         html=[
-            notes([f"The run ended early: {said}"]) if said else "",
+            notes([f"The run ended early: {reason}"]) if reason else "",
             tiles(_headline_figures(record)),
             section("Worth a look", [notes([*warnings(record), *damaged_groups(record.run)])]),
             section("Stages", [stage_table(record)], STAGES_INTRO),
@@ -193,12 +193,12 @@ def _memory(record: Record) -> str | None:
     measured = _peak_gib(record)
     if tensors is None or measured is None:
         return None
-    said = f"forecast {tensors / GIB:.2f}\u00a0GiB of tensors"
+    expected = f"forecast {tensors / GIB:.2f}\u00a0GiB of tensors"
     if str(record.starts[-1].get("device")).startswith("cuda"):
-        return f"{said}, measured {measured:.2f}\u00a0GiB at the peak"
+        return f"{expected}, measured {measured:.2f}\u00a0GiB at the peak"
     return (
-        f"{said}; the process held {measured:.2f}\u00a0GiB with Python and its libraries, which is "
-        "no measure of the forecast"
+        f"{expected}; the process held {measured:.2f}\u00a0GiB with Python and its libraries, "
+        "which is no measure of the forecast"
     )
 
 
