@@ -1,4 +1,4 @@
-"""The model process of the web app, its loop served in this process; a list receives its messages."""
+"""The model process of the web app: its loop runs in this process, and a list gets its messages."""
 
 from collections.abc import Iterator
 from pathlib import Path
