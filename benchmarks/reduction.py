@@ -31,11 +31,13 @@ def main() -> None:
     config = load_config(preset="tiny-cpu", overrides=[f"train.prompts_per_step={PROMPTS}"])
     policy = load_policy(config.model, config.lora)
     examples = load_rows(str(config.data.path), config.data).examples
-    fitting = AdaptiveBatchSize(
+    batch_size = AdaptiveBatchSize(
         config.train.rollout_batch, config.train.micro_batch_tokens, lambda _: None
     )
     with build_scorer(config.reward) as scorer:
-        sequences = Rollout(config, policy, examples, scorer, False, fitting).draw(0)[0].sequences
+        sequences = (
+            Rollout(config, policy, examples, scorer, False, batch_size).draw(0)[0].sequences
+        )
     gradients, tokens = [], []
     for sequence in sequences:
         batch = collate([sequence], policy.tokenizer.pad_token_id)

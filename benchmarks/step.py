@@ -117,7 +117,7 @@ def trl(asked: argparse.Namespace, folder: Path) -> list[dict[str, float]]:
     from gft_lite.models import load_policy
     from gft_lite.preflight.inputs import validate_inputs
     from gft_lite.rewards import target_of
-    from gft_lite.training.seeding import prompts_of_step
+    from gft_lite.training.rollout import prompts_of_step
 
     config = make_config(asked)
     policy: Any = load_policy(config.model, config.lora, seed=0)

@@ -1,8 +1,8 @@
-"""The words of the program: examples, responses, groups, scores and errors.
+"""The domain types: examples, responses, groups, scores and errors.
 
-Nothing here imports anything of gft-lite; everything else may import this. Text stays text: the
-only token ids that appear are those a model sampled, kept so that re-tokenising can never change
-what was sampled.
+This module imports nothing of gft-lite; every other module may import it. Data is text. The only
+token ids are those that a model sampled: they are kept, because tokenizing the text again could
+change the sample.
 
     GftError
     ├── InputError            the input was wrong: exit code 2, a sentence, never a traceback
@@ -10,9 +10,9 @@ what was sampled.
     │   ├── DataError         a data file or its rows
     │   ├── ModelError        a model or an adapter that cannot be loaded or used
     │   ├── RewardError       a reward that cannot be built or cannot score this data
-    │   ├── RunError          a run directory that is missing, taken or broken
+    │   ├── RunError          a run directory that is missing, in use or damaged
     │   └── MissingExtraError an optional package is not installed; the message has the install line
-    └── TrainingError         a run that broke while it ran: exit code 1
+    └── TrainingError         a run that failed while it ran: exit code 1
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class GftError(Exception):
 
 
 class InputError(GftError):
-    """What the user gave cannot be used; the message says what, where and what to do."""
+    """The user's input cannot be used; the message has what, where and what to do."""
 
 
 class ConfigError(InputError):
@@ -73,10 +73,12 @@ class Message:
 
 @dataclass(frozen=True)
 class Example:
-    """One prompt with everything the data file says about it.
+    """One prompt with its demonstrations and its answer.
 
-    `prompt` ends with a user (or tool) turn. `answer` is what a verifier compares with; None where
-    the file has none. `row` is the 1-based row of the file, for messages.
+    prompt: turns; the last one is that of the user or of a tool.
+    experts, teachers: demonstrations by source.
+    answer: the reference that a verifier compares with; None if the file has none.
+    row: 1-based row of the file, for messages.
     """
 
     prompt: tuple[Message, ...]
@@ -93,10 +95,10 @@ class Example:
 
 @dataclass(frozen=True)
 class Response:
-    """One answer to a prompt.
+    """One response to a prompt.
 
-    `token_ids` are the sampled ids (self samples only); `finished` is False where the length limit
-    cut the answer.
+    token_ids: the sampled ids, of self responses only.
+    finished: False if the length limit truncated the response.
     """
 
     text: str
@@ -107,10 +109,12 @@ class Response:
 
 @dataclass(frozen=True)
 class Score:
-    """What a reward says of one response.
+    """The reward of one response.
 
-    `verdict` keeps "the checker could not read it" and "the checker ran out of time" apart from
-    "it is wrong" (verdict "ok", value 0). `parts` holds the named parts of a composed reward.
+    value: the reward.
+    verdict: "unparsed", "timeout" and "error" distinguish a response that could not be judged from
+        a wrong one (verdict "ok", value 0).
+    parts: the named parts of a composed reward.
     """
 
     value: float
@@ -120,9 +124,9 @@ class Score:
 
 @dataclass(frozen=True)
 class Group:
-    """All responses to one prompt, in order expert, teacher, self; scored where `scores` is set.
+    """All responses to one prompt, in the order expert, teacher, self.
 
-    `scores` and `advantages` have one entry a response, or are empty before scoring.
+    scores, advantages: one entry per response; empty before scoring.
     """
 
     example: Example

@@ -164,14 +164,13 @@ display(notebook.groups(gft))
 # %%
 from gft_lite import load_examples
 from gft_lite.adapters import model_of
-from gft_lite.adapters.compare import compare
+from gft_lite.adapters.compare import compare, load_adapters
 
 questions = load_examples(HELD_OUT, limit=4 if SMOKE else 100).examples
 with build_scorer("math") as scorer:
-    found = compare(
-        model_of(gft), [sft, gft], questions, scorer, k=2 if SMOKE else 4, max_new_tokens=320
-    )
-display(notebook.comparison(found))
+    loaded = load_adapters(model_of(gft), [sft, gft])
+    comparison = compare(loaded, questions, scorer, k=2 if SMOKE else 4, max_new_tokens=320)
+display(notebook.comparison(comparison))
 
 # %% [markdown]
 # ## What was forgotten
@@ -183,7 +182,7 @@ display(notebook.comparison(found))
 
 # %%
 from gft_lite.adapters import adapter_folder
-from gft_lite.evaluation.forgetting import probe
+from gft_lite.evaluation.suite import EvalSettings, measure_forgetting
 from gft_lite.models import load_policy
 
 PINNED = [
@@ -196,12 +195,14 @@ old_skill = load_examples(resolve("embedded:old_skill_test"), limit=8).examples 
 for run in (sft, gft):
     model = model_of(run).model_copy(update={"adapter": str(adapter_folder(run))})
     with build_scorer("math") as scorer:
-        forgot = probe(load_policy(model, None), old_skill, PINNED, scorer, max_new_tokens=96)
-    print(f"{run.name}: drift {forgot.drift.nats_per_token:.4f} nats per token")
-    if forgot.before and forgot.after:
+        settings = EvalSettings(max_new_tokens=96)
+        policy = load_policy(model, None)
+        forgetting = measure_forgetting(policy, old_skill, PINNED, scorer, settings)
+    print(f"{run.name}: drift {forgetting.drift.nats_per_token:.4f} nats per token")
+    if forgetting.before and forgetting.after:
         print(
-            f"  old skill {forgot.before.greedy_accuracy:.0%} before, "
-            f"{forgot.after.greedy_accuracy:.0%} after"
+            f"  old skill {forgetting.before.greedy_accuracy:.0%} before, "
+            f"{forgetting.after.greedy_accuracy:.0%} after"
         )
 
 # %% [markdown]

@@ -186,13 +186,13 @@ display(notebook.groups(run))
 
 # %%
 from gft_lite.adapters import model_of
-from gft_lite.adapters.compare import compare
+from gft_lite.adapters.compare import compare, load_adapters
 
 with build_scorer(REWARD) as scorer:
-    found = compare(
-        model_of(run), [run], load_examples(HELD_OUT).examples, scorer, max_new_tokens=96
-    )
-display(notebook.comparison(found))
+    loaded = load_adapters(model_of(run), [run])
+    questions = load_examples(HELD_OUT).examples
+    comparison = compare(loaded, questions, scorer, max_new_tokens=96)
+display(notebook.comparison(comparison))
 
 # %% [markdown]
 # ## 7 · Export

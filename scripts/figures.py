@@ -22,8 +22,7 @@ from typing import Any
 import torch
 
 from gft_lite.methods.gft import rectified_coefficient
-from gft_lite.report.charts import Line, line_chart
-from gft_lite.report.drawing import Scale, svg
+from gft_lite.report.charts import Line, Scale, line_chart, svg
 from gft_lite.report.html import stylesheet, text
 from gft_lite.report.numbers import short_percent
 from gft_lite.report.panels import label

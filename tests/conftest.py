@@ -9,8 +9,10 @@ os.environ.setdefault("GFT_LITE_TEST_GPUS", os.environ.get("CUDA_VISIBLE_DEVICES
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from samples import SMALL
 
@@ -20,6 +22,25 @@ from gft_lite.models import Policy, load_policy
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
     from web_app import App
+
+
+# Examples of one property in each tier; a test of many cheap examples multiplies them.
+hypothesis.settings.register_profile("fast", max_examples=20, deadline=None)
+hypothesis.settings.register_profile("full", max_examples=100, deadline=None)
+# Modules that need the `dev` extra as soon as they are collected.
+NEED_DEV = ["browser/*", "integration/test_notebooks.py"]
+NEED_DEV += [f"security/test_{name}.py" for name in ("foreign_pages", "login", "markup")]
+collect_ignore_glob: list[str] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell the tiers apart: the fast one is what pyproject.toml selects."""
+    fast = config.getoption("markexpr") in config.getini("addopts")
+    hypothesis.settings.load_profile("fast" if fast else "full")
+    if find_spec("playwright") is None or find_spec("nbformat") is None:
+        if not fast:
+            raise pytest.UsageError("the full tier needs more: pip install -e '.[test,dev]'")
+        collect_ignore_glob.extend(NEED_DEV)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

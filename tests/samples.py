@@ -1,6 +1,9 @@
-"""Settings of a run of a few steps, and files of real problems that may be beside the project."""
+"""Settings of a run of a few steps, and the cases of a test that belong to the fast tier."""
 
-from pathlib import Path
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import pytest
 
 SMALL = (
     "train.steps=4",
@@ -22,4 +25,13 @@ SHORTEST = (
     "data.eval_path=null",
     "data.retention_path=null",
 )
-GSM8K = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
+
+
+def sampled(cases: Iterable[Any], fast: Collection[Any]) -> list[Any]:
+    """Parameters of a test: all cases, of which those outside `fast` belong to the slow tier."""
+    return [
+        pytest.param(
+            case, marks=() if case in fast else pytest.mark.slow, id=str(case).replace(" ", "-")
+        )
+        for case in cases
+    ]

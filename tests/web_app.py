@@ -10,9 +10,10 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 FLAGS = (
@@ -69,8 +70,10 @@ class App:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
+def chromium() -> "Iterator[Browser]":
     """A headless browser. Fails where there is none: these tests are never skipped."""
+    from playwright.sync_api import sync_playwright
+
     assert CHROMIUM.exists(), (
         f"{CHROMIUM} is not there: apt-get install -y chromium, or name another in $CHROMIUM"
     )
@@ -80,7 +83,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def window(browser: Browser, **options: Any) -> BrowserContext:
+def window(browser: "Browser", **options: Any) -> "BrowserContext":
     """A fresh profile, patient and of a common size."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
     context.set_default_timeout(PATIENCE_MS)

@@ -36,8 +36,7 @@ from variants import (
 )
 
 from gft_lite.evaluation.statistics import t_interval
-from gft_lite.report.charts import Line, line_chart
-from gft_lite.report.dots import Pair, dot_chart
+from gft_lite.report.charts import Line, Pair, dot_chart, line_chart
 from gft_lite.report.numbers import short_percent
 
 Row = dict[str, Any]

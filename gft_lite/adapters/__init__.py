@@ -1,6 +1,6 @@
 """Trained adapters: their record, several side by side, and mixes of them.
 
-record    where an adapter is, where it comes from, how a run writes one
+record    adapter folders, their provenance, how a run writes one
 compare   a base and its adapters on the same prompts
 mix       weighted sums of adapters, and the greedy soup
 """

@@ -1,4 +1,4 @@
-"""Soups: one adapter out of several, by arithmetic alone.
+"""Mixes: one adapter computed from several, without training.
 
 linear, ties and dare_* are `models.multi_adapter.combine`. The greedy soup (arXiv 2203.05482,
 recipe 1) sorts the parts by held-out accuracy and averages in every one that does not make the soup
@@ -15,20 +15,16 @@ from typing import Any
 from gft_lite.adapters.record import adapter_folder, bare_record, write_record
 from gft_lite.config import ModelConfig
 from gft_lite.evaluation.accuracy import evaluate
-from gft_lite.models import Policy, load_policy
 from gft_lite.models.fingerprint import WEIGHTS
-from gft_lite.models.load import source_of
+from gft_lite.models.load import load_with_adapters
 from gft_lite.models.multi_adapter import (
     Mixing,
-    add_adapter,
-    bare,
     combine,
     drop_adapter,
     plain_lora,
     save_named,
     using,
 )
-from gft_lite.models.validation import check_adapter, check_template
 from gft_lite.rewards import Scorer
 from gft_lite.runs import claim_empty
 from gft_lite.runs.atomic import file_sha256, new_folder
@@ -47,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True)
 class SoupStep:
-    """One step of the greedy soup: what was tried, its held-out accuracy, and whether it stayed."""
+    """One part tried in the greedy soup: accuracy alone and in the soup, and whether it is used."""
 
     path: Path
     alone: float
@@ -57,7 +53,7 @@ class SoupStep:
 
 @dataclass(frozen=True)
 class Mix:
-    """What was written. weights: one a part, 0 where a greedy soup left it out."""
+    """The adapter that was written. A part that a greedy soup rejected has weight 0."""
 
     out: Path
     how: str
@@ -82,7 +78,7 @@ def mix(
         parts: two or more.
         out: new or empty folder.
         how: linear, ties, dare_linear or dare_ties.
-        rank: of the result; the sum of ranks where it is None.
+        rank: of the result; None is the sum of ranks.
         density: share of entries that TIES and DARE keep.
         seed: of DARE's random choice.
 
@@ -126,43 +122,37 @@ def greedy_soup(
 
     def accuracy(name: str) -> float:
         with using(policy, name):
-            found = evaluate(policy, examples, scorer, max_new_tokens=max_new_tokens, batch=batch)
-        return found.greedy_accuracy
+            result = evaluate(policy, examples, scorer, max_new_tokens=max_new_tokens, batch=batch)
+        return result.greedy_accuracy
 
     alone = {name: accuracy(name) for name in names}
     ranked = sorted(names, key=lambda name: -alone[name])
-    kept, best = [ranked[0]], alone[ranked[0]]
+    soup, best = [ranked[0]], alone[ranked[0]]
     path_of = dict(zip(names, (part.path for part in parts), strict=True))
     tastes = [SoupStep(path_of[ranked[0]], best, best, True)]
     for name in ranked[1:]:
-        tried = [*kept, name]
-        combine(policy, SOUP, tried, [1 / len(tried)] * len(tried), "linear")
-        found = accuracy(SOUP)
+        candidate = [*soup, name]
+        combine(policy, SOUP, candidate, [1 / len(candidate)] * len(candidate), "linear")
+        soup_accuracy = accuracy(SOUP)
         drop_adapter(policy, SOUP)
-        tastes.append(SoupStep(path_of[name], alone[name], found, found >= best))
-        if found >= best:
-            kept, best = tried, found
-    combine(policy, SOUP, kept, [1 / len(kept)] * len(kept), "linear")
-    chosen = tuple(Part(path_of[name], 1 / len(kept) if name in kept else 0.0) for name in names)
-    _write(policy, model, chosen, out, {"how": "greedy", "held_out_accuracy": best})
-    return Mix(out, "greedy", chosen, tuple(tastes))
+        improved = soup_accuracy >= best
+        tastes.append(SoupStep(path_of[name], alone[name], soup_accuracy, improved))
+        if improved:
+            soup, best = candidate, soup_accuracy
+    combine(policy, SOUP, soup, [1 / len(soup)] * len(soup), "linear")
+    weighted = tuple(Part(path_of[name], 1 / len(soup) if name in soup else 0.0) for name in names)
+    _write(policy, model, weighted, out, {"how": "greedy", "held_out_accuracy": best})
+    return Mix(out, "greedy", weighted, tuple(tastes))
 
 
 def _load(model: ModelConfig, parts: Sequence[Part], out: Path) -> tuple[Any, list[str]]:
-    """One model with every part under a name; everything refused before it loads."""
-    source = source_of(model.name)
-    folders = [adapter_folder(part.path) for part in parts]
-    for folder in folders:
-        check_adapter(folder, model.name, source, model.revision)
+    """One model with every part under a name; parts and output folder are checked before."""
+    folders = {f"part{i}": adapter_folder(part.path) for i, part in enumerate(parts)}
+    for folder in folders.values():
         plain_lora(folder)
     claim_empty(out)
-    out.rmdir()
-    policy: Policy = load_policy(bare(model), None)
-    names = [f"part{i}" for i in range(len(folders))]
-    for name, folder in zip(names, folders, strict=True):
-        check_template(folder, policy.tokenizer, model.name)
-        add_adapter(policy, name, folder)  # type: ignore[arg-type]
-    return policy, names
+    out.rmdir()  # claimed to fail early; `new_folder` creates it when the mix is complete
+    return load_with_adapters(model, folders), list(folders)
 
 
 def _write(

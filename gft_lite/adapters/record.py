@@ -1,9 +1,9 @@
-"""Adapters with their provenance: where they are, where they come from, and how a run writes one.
+"""Adapter folders and the record of their provenance.
 
-Beside `adapter_model.safetensors` lies `gft_lite.json`: base (name, revision, hashes of config and
-weights), chat template hash, data hash, the resolved configuration, the stages the adapter went
-through, its final metrics, and the hash of the weights it speaks of. `models.validation` reads it
-back.
+The record, `gft_lite.json` beside `adapter_model.safetensors`, holds: base (name, revision, hashes
+of config and weights), chat template hash, stages the adapter was trained in, final metrics, and
+the hash of the weights it describes. For the adapter of a run it also holds the data hash and the
+resolved configuration. `models.validation.read_record` reads it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gft_lite.types import ModelError
 
 Record = dict[str, Any]
 
-# what adapters are told apart by and checked with where no data is at hand
+# to compare and check adapters without data
 FIXED_PROMPTS = (
     "What is 17 + 25?",
     "Name three colours.",
@@ -68,10 +68,10 @@ def run_of(path: Path) -> RunDir | None:
 
 
 def model_of(path: Path) -> ModelConfig:
-    """The base an adapter was made for, held as its run held it (in 4 bits, say).
+    """The base an adapter was trained on, with the settings of its run (for example 4 bits).
 
     Raises:
-        ModelError: nothing says which base that is.
+        ModelError: the base is not recorded.
     """
     if run := run_of(path):
         return run.config().model.model_copy(update={"adapter": None})
@@ -95,9 +95,14 @@ def record_of(
     examples: int,
     inputs: Mapping[str, Any] | None = None,
 ) -> Record:
-    """What is known of a run's adapter before it is measured; `save` adds the weights' hash.
+    """The record of a run's adapter, without metrics; `save` adds the hash of the weights.
 
-    `inputs` are hashes of what the run was made from (`gft_lite.training.provenance`).
+    Args:
+        config: of the run.
+        tokenizer: its chat template is hashed.
+        steps: steps that the adapter was trained for.
+        examples: number of training examples.
+        inputs: hashes of the inputs of the run (`gft_lite.training.provenance`).
     """
     model = config.model
     stages: list[dict[str, Any]] = []
@@ -121,26 +126,20 @@ def record_of(
         }
     )
     return {
-        "gft_lite": __version__,
-        "format": 1,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "base": base_record(model),
-        "chat_template_sha256": template_sha256(tokenizer),
+        **bare_record(model, tokenizer, stages),
         "data": {"path": path, "sha256": data_sha256, "examples": examples},
         "config": config.to_dict(),
-        "stages": stages,
-        "metrics": {},
     }
 
 
 def base_record(model: ModelConfig) -> dict[str, Any]:
     """Name, revision and hashes of a base."""
-    found = identity_of(source_of(model.name), model.revision)
-    return {"name": model.name, "revision": model.revision, **asdict(found)}
+    hashes = asdict(identity_of(source_of(model.name), model.revision))
+    return {"name": model.name, "revision": model.revision, **hashes}
 
 
 def bare_record(model: ModelConfig, tokenizer: Any, stages: Sequence[Mapping[str, Any]]) -> Record:
-    """The record of an adapter that no run of ours made: mixed from others, or another tool's."""
+    """The record of an adapter without a run: a mix, or the adapter of another tool."""
     return {
         "gft_lite": __version__,
         "format": 1,
@@ -153,14 +152,14 @@ def bare_record(model: ModelConfig, tokenizer: Any, stages: Sequence[Mapping[str
 
 
 def save(policy: Policy, folder: Path, record: Record) -> None:
-    """Write adapter and record aside and rename them: a folder holds both or neither."""
+    """Write adapter and record; the folder appears complete or not at all."""
     with new_folder(folder) as aside:
         policy.save_adapter(aside)
         write_record(aside, record)
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Write the record of the weights that are in the folder."""
+    """Write the record of the weights in the folder, with their hash."""
     check_weights(folder)
     complete = {**record, "weights_sha256": file_sha256(folder / WEIGHTS)}
     text = json.dumps(complete, indent=1, ensure_ascii=False)
@@ -168,7 +167,7 @@ def write_record(folder: Path, record: Record) -> None:
 
 
 def add_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
-    """Put the final measurements into the record; nothing where there is no record."""
+    """Put the final metrics into the record; does nothing without a record."""
     if record := read_record(folder):
         write_record(folder, {**record, "metrics": dict(metrics)})
 

@@ -56,6 +56,7 @@ def compare(
 
     Each column is identified by the hash of its weights and by its difference to the base."""
     from gft_lite.adapters.compare import compare as compare_all
+    from gft_lite.adapters.compare import load_adapters
     from gft_lite.cli import terminal
     from gft_lite.report.compare_page import write_compare_page
     from gft_lite.types import Example, Message
@@ -72,17 +73,13 @@ def compare(
     if data:
         rows = EvalData(data, limit, parse_map(map_), skip_bad_rows)
         with rows.with_scorer(reward) as (examples, scorer):
-            comparison = compare_all(
-                config,
-                adapter,
-                examples,
-                scorer,
-                fit=rows.filter_by_length,
-                **sampling,
-            )
+            loaded = load_adapters(config, adapter)
+            response_tokens = loaded.response_limit(max_new_tokens)
+            examples = rows.filter_by_length(examples, loaded.policy, response_tokens)
+            comparison = compare_all(loaded, examples, scorer, **sampling)
     else:
         prompts = [Example((Message("user", text),)) for text in prompt or ()]
-        comparison = compare_all(config, adapter, prompts, None, **sampling)
+        comparison = compare_all(load_adapters(config, adapter), prompts, None, **sampling)
     if html:
         terminal.note(f"Page: {write_compare_page(comparison, html)}")
     if json_:
@@ -227,9 +224,9 @@ def _show(comparison: Comparison) -> None:
                 )
                 if c.evaluation
                 else "–",
-                (c.adapter_sha256 or "–")[:12],
-                f"{c.max_logit_difference:.3g}",
-                f"{c.mean_logit_difference:.3g}",
+                (c.identity.adapter_sha256 or "–")[:12],
+                f"{c.identity.max_logit_difference:.3g}",
+                f"{c.identity.mean_logit_difference:.3g}",
             ]
             for c in comparison.columns
         ],

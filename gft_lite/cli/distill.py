@@ -24,8 +24,7 @@ from gft_lite.cli.options import (
 from gft_lite.types import ConfigError
 
 if TYPE_CHECKING:
-    from gft_lite.distill import Ask
-    from gft_lite.distill.run import Keep
+    from gft_lite.distill import ResponseFilter, Teacher
 
 
 def distill(
@@ -65,10 +64,10 @@ def distill(
     from gft_lite.cli import terminal
     from gft_lite.data import load_examples
     from gft_lite.distill import Endpoint, endpoint_teacher
-    from gft_lite.distill.run import distill as fill_in
+    from gft_lite.distill import distill as add_teachers
 
     if min_reward is not None and not reward:
-        raise ConfigError("--min-reward needs a reward to ask: add --reward, e.g. --reward math")
+        raise ConfigError("--min-reward needs a reward: add --reward, e.g. --reward math")
     if base_url and adapter:
         raise ConfigError("--adapter belongs to a model on this machine: leave --base-url out")
     loaded = load_examples(
@@ -91,46 +90,46 @@ def distill(
         teacher = endpoint_teacher(endpoint)
     else:
         teacher = _local_teacher(model, adapter, temperature, max_new_tokens, seed)
-    scoring = nullcontext() if reward is None else scorer_of(reward)
-    with scoring as scorer, terminal.counting("responses") as progress:
-        result = fill_in(
+    optional_scorer = nullcontext() if reward is None else scorer_of(reward)
+    with optional_scorer as scorer, terminal.counting("responses") as progress:
+        counts = add_teachers(
             loaded.examples,
             out,
-            ask=teacher,
+            teacher=teacher,
             n=n,
             settings=settings,
             scorer=scorer,
             min_reward=min_reward,
             keep=_keep_best(fit_model, keep_best) if keep_best else None,
-            tell=progress,
+            progress=progress,
         )
     if json_:
-        terminal.print_json(asdict(result))
+        terminal.print_json(asdict(counts))
         return
-    counts = [
-        f"{result.drawn:,} responses drawn ({result.resumed:,} of them before)",
-        f"{result.failed:,} failed, {result.cut_off:,} cut off, {result.repeated:,} repeated",
+    sentences = [
+        f"{counts.drawn:,} responses drawn ({counts.resumed:,} of them before)",
+        f"{counts.failed:,} failed, {counts.cut_off:,} cut off, {counts.repeated:,} repeated",
     ]
     if reward:
-        counts.append(
-            f"mean reward {result.mean_reward or 0:.3f}, {result.below_reward:,} below the least"
+        sentences.append(
+            f"mean reward {counts.mean_reward or 0:.3f}, {counts.below_reward:,} below the least"
         )
     if keep_best:
-        counts.append(f"{result.filtered:,} less likely ones left out")
+        sentences.append(f"{counts.filtered:,} less likely ones left out")
     terminal.result(
-        f"{'; '.join(counts)}.\n{result.rows:,} rows, {result.teachers:,} teachers: {result.out}"
+        f"{'; '.join(sentences)}.\n{counts.rows:,} rows, {counts.teachers:,} teachers: {counts.out}"
     )
-    if result.failed:
+    if counts.failed:
         terminal.note(
-            f"To repeat the failed requests, remove {result.out} and run the same command."
+            f"To request failed responses again: remove {counts.out} and repeat the command."
         )
 
 
 def _local_teacher(
     model: str, adapter: Path | None, temperature: float, max_new_tokens: int, seed: int
-) -> Ask:
+) -> Teacher:
     from gft_lite.config import ModelConfig
-    from gft_lite.distill.local import local_teacher
+    from gft_lite.distill import local_teacher
     from gft_lite.models import Sampling, load_policy
 
     config = ModelConfig(name=model, adapter=str(adapter) if adapter else None)
@@ -139,7 +138,7 @@ def _local_teacher(
     return local_teacher(policy, Sampling(limit, temperature), seed=seed)
 
 
-def _keep_best(model: str, keep: int) -> Keep:
+def _keep_best(model: str, keep: int) -> ResponseFilter:
     from gft_lite.config import ModelConfig
     from gft_lite.models import load_policy
     from gft_lite.training.likelihood import select_by_likelihood

@@ -27,7 +27,7 @@ from gft_lite.cli.options import (
 
 if TYPE_CHECKING:
     from gft_lite.evaluation.accuracy import Evaluation
-    from gft_lite.evaluation.forgetting import Forgetting
+    from gft_lite.evaluation.suite import Forgetting
 
 
 def eval_(
@@ -61,8 +61,8 @@ def eval_(
     from gft_lite.adapters import adapter_folder
     from gft_lite.cli import terminal
     from gft_lite.evaluation import lm_eval_tasks
-    from gft_lite.evaluation.accuracy import check_samples, evaluate
-    from gft_lite.evaluation.forgetting import probe
+    from gft_lite.evaluation.accuracy import check_samples
+    from gft_lite.evaluation.suite import EvalSettings, evaluate_suite, measure_forgetting
     from gft_lite.models import load_policy
 
     check_samples(k, samples)
@@ -81,10 +81,7 @@ def eval_(
         examples = held_out.filter_by_length(examples, policy, longest)
         retained = old_skill.filter_by_length(retained, policy, longest) if retained else ()
         terminal.note(f"Answering {len(examples)} prompts.")
-        evaluation = evaluate(
-            policy,
-            examples,
-            scorer,
+        settings = EvalSettings(
             k=k,
             samples=samples,
             max_new_tokens=longest,
@@ -92,11 +89,11 @@ def eval_(
             seed=seed,
             entropy=True,
         )
+        accuracy = evaluate_suite(policy, scorer, settings, target=examples).target
+        assert accuracy is not None  # `with_scorer` refuses an empty file
         forgetting = None
         if retained or pin:
-            forgetting = probe(
-                policy, retained, pin or [], scorer, max_new_tokens=longest, seed=seed
-            )
+            forgetting = measure_forgetting(policy, retained, pin or [], scorer, settings)
         tasks = lm_eval_tasks.run_tasks(policy, lm_eval, limit) if lm_eval else None
     document: dict[str, Any] = {
         "model": config.name,
@@ -104,14 +101,14 @@ def eval_(
         "data": data,
         "reward": reward,
         "seed": seed,
-        **evaluation.to_dict(),
+        **accuracy.to_dict(),
     }
     document |= {"forgetting": forgetting.to_dict()} if forgetting else {}
     document |= {"lm_eval": tasks} if tasks is not None else {}
     if json_:
         terminal.print_json(document)
         return
-    _show(str(adapter) if adapter else config.name, data, evaluation)
+    _show(str(adapter) if adapter else config.name, data, accuracy)
     if forgetting:
         _show_forgetting(forgetting)
     for task, figures in (tasks or {}).items():
@@ -145,8 +142,8 @@ def _show(name: str, data: str, result: Evaluation) -> None:
     if result.readiness:
         ready = result.readiness
         terminal.result(
-            f"Sampled answers: {result.sampled_truncated} cut off, "
-            f"{result.sampled_unparsed} without a readable answer."
+            f"Sampled answers: {result.sampled_truncated} cut off, {result.sampled_unparsed} "
+            "without a readable answer."
         )
         terminal.result(
             f"For a next stage of RL: {terminal.percent(ready.mixed_reward_share)} of prompts have "
@@ -159,17 +156,18 @@ def _show(name: str, data: str, result: Evaluation) -> None:
 def _show_forgetting(forgetting: Forgetting) -> None:
     from gft_lite.cli import terminal
 
-    before, after = forgetting.before, forgetting.after
-    if before and after and forgetting.paired:
+    before, after, paired = forgetting.before, forgetting.after, forgetting.paired
+    if before and after and paired:
         terminal.result(
             f"Old skill: {terminal.percent(before.greedy_accuracy)} without the adapter, "
             f"{terminal.percent(after.greedy_accuracy)} with it "
-            f"({before.n} prompts, McNemar p = {forgetting.paired.p_value:.2g})."
+            f"({before.n} prompts, McNemar p = {paired.p_value:.2g})."
         )
-    terminal.result(
-        "Drift on the responses of the base model: "
-        f"{forgetting.drift.nats_per_token:z.4f} nats per token."
-    )
+    if forgetting.drift:
+        terminal.result(
+            "Drift on the responses of the base model: "
+            f"{forgetting.drift.nats_per_token:z.4f} nats per token."
+        )
 
 
 def _span(low: float, high: float) -> str:

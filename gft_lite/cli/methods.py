@@ -20,6 +20,7 @@ from gft_lite.cli.options import (
     StepsOption,
     parse_map,
 )
+from gft_lite.cli.train import note_start
 from gft_lite.types import ConfigError
 
 if TYPE_CHECKING:
@@ -202,10 +203,12 @@ def _with_evaluations(config: RunConfig) -> RunConfig:
 
 
 def _continuous_progress(runs: list[str], steps: int, show: Any) -> Any:
-    """One progress over runs that follow each other."""
+    """One progress over runs that follow each other; each start is noted as `train` notes it."""
 
     def on_event(run: str, event: dict[str, Any]) -> None:
-        if event["type"] == "step":
+        if event["type"] == "started":
+            note_start(event)
+        elif event["type"] == "step":
             show({**event, "step": event["step"] + steps * runs.index(run)})
 
     return on_event

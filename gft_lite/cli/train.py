@@ -101,25 +101,30 @@ def next_run_folder(method: str) -> Path:
 
 
 def _started_note(show: Any) -> Any:
-    from gft_lite.cli import terminal
-
     def on_event(event: dict[str, Any]) -> None:
         if event["type"] == "started":
-            if stage := event.get("stage"):
-                terminal.note(f"Stage {stage}:")
-            terminal.note_dropped(event["bad_rows"], event["bad_rows_dropped"])
-            left_out = event["examples_left_out"]
-            terminal.note(
-                f"{event['examples']} examples"
-                + (f" ({left_out} rows have nothing this method trains on)" if left_out else "")
-                + f", {event['trainable_parameters']:,} trainable parameters, "
-                f"{event['backend']} backend ({event['backend_reason']}), "
-                f"{event['dtype']} on {event['device']}"
-            )
+            note_start(event)
         else:
             show(event)
 
     return on_event
+
+
+def note_start(event: dict[str, Any]) -> None:
+    """Print what a `started` event records: the stage, dropped rows, examples and backend."""
+    from gft_lite.cli import terminal
+
+    if stage := event.get("stage"):
+        terminal.note(f"Stage {stage}:")
+    terminal.note_dropped(event["bad_rows"], event["bad_rows_dropped"])
+    left_out = event["examples_left_out"]
+    terminal.note(
+        f"{event['examples']} examples"
+        + (f" ({left_out} rows have nothing this method trains on)" if left_out else "")
+        + f", {event['trainable_parameters']:,} trainable parameters, "
+        f"{event['backend']} backend ({event['backend_reason']}), "
+        f"{event['dtype']} on {event['device']}"
+    )
 
 
 def _print_result(result: RunResult, as_json: bool) -> None:

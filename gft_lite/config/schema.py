@@ -26,9 +26,9 @@ class ModelConfig(Section):
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     backend: Literal["auto", "hf", "unsloth"] = "auto"
-    """`auto` takes Unsloth on a CUDA GPU where it is installed, plain transformers elsewhere."""
+    """`auto` takes Unsloth on a CUDA GPU if it is installed, otherwise plain transformers."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of weights and activations; `auto`: bfloat16 where the GPU has it, float32 on a CPU."""
+    """Of weights and activations; `auto`: bfloat16 if the GPU supports it, float32 on a CPU."""
     load_in_4bit: bool = False
     """NF4 base weights with double quantisation (bitsandbytes)."""
     adapter: str | None = None

@@ -28,12 +28,12 @@ class Stage:
 
 
 def stages_of(config: RunConfig, folder: Path = Path()) -> tuple[Stage, ...]:
-    """The runs of a pipeline below `folder`; none where the configuration has no stages.
+    """The runs of a pipeline below `folder`; none if the configuration has no stages.
 
     Raises:
         ConfigError: a stage that no run can be made of, or that changes what it cannot.
     """
-    found: list[Stage] = []
+    stages: list[Stage] = []
     adapter = config.model.adapter
     for number, differences in enumerate(config.stages or (), 1):
         where = f"stages.{number}"
@@ -42,13 +42,13 @@ def stages_of(config: RunConfig, folder: Path = Path()) -> tuple[Stage, ...]:
         own = {"stages": None, "model": {"adapter": adapter}, "train": {"seed": seed}}
         stage = changed(config, own, differences, where=where)
         name = f"stage-{number}-{stage.method.name}"
-        found.append(Stage(name, stage))
+        stages.append(Stage(name, stage))
         adapter = str(folder / name / "adapter")
-    return tuple(found)
+    return tuple(stages)
 
 
 def total_steps(config: RunConfig) -> int:
-    """Optimizer steps of a run, of all its stages where it has some."""
+    """Optimizer steps of a run, or of all stages of a pipeline."""
     return sum(stage.config.train.steps for stage in stages_of(config)) or config.train.steps
 
 

@@ -1,8 +1,8 @@
-"""What a reader hands on: records, and the rows that cannot be used.
+"""Records, which readers produce, and rows that cannot be used.
 
-A record is one row of a file, either its fields or the reason why it has none. Row numbers are
-1-based: the line in JSONL, the row below the header in tables, the position everywhere else. Where
-several files are read, rows are counted through and `place` says which row of which file it is.
+A record is one row of a file: its fields, or the reason why it has none. Row numbers start at 1:
+the line in JSONL, the row below the header in tables, the position everywhere else. The rows of
+several files are numbered consecutively, and `place` names the file and its row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Fields = Mapping[str, object]
 
 
 class RowError(DataError):
-    """One row cannot be used. Raised while a row is read, always turned into a `BadRow`."""
+    """One row cannot be used; always converted to a `BadRow`."""
 
     def __init__(self, column: str | None, reason: str, value: object = None) -> None:
         super().__init__(reason)
@@ -30,7 +30,7 @@ class RowError(DataError):
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that cannot be used: where, why, and the first characters of what stands there."""
+    """A row that cannot be used: its place, the reason, and a quote of its value."""
 
     row: int
     column: str | None
@@ -39,9 +39,9 @@ class BadRow:
     place: str = ""
 
     def __str__(self) -> str:
-        where = f"row {self.row}" + (f" ({self.place})" if self.place else "")
-        where += f", column '{self.column}'" if self.column else ""
-        return f"{where}: {self.reason}" + (f", found {self.quote}" if self.quote else "")
+        name = f"row {self.row}" + (f" ({self.place})" if self.place else "")
+        name += f", column '{self.column}'" if self.column else ""
+        return f"{name}: {self.reason}" + (f", found {self.quote}" if self.quote else "")
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,14 @@ class JoinedRow:
 
 @dataclass(frozen=True)
 class Record:
-    """One row of a file: its fields, or `bad` where the row itself cannot be read.
+    """One row of a file.
 
-    `place` says which file of several it is in; `joined` are other rows that went into this one.
+    Attributes:
+        row: its number.
+        fields: column → value.
+        bad: the reason if the row cannot be read; `fields` is empty then.
+        place: file and row, if several files are read.
+        joined: numbers of other rows that are part of this record.
     """
 
     row: int
@@ -67,7 +72,7 @@ class Record:
 
 
 def broken(row: int, reason: str, value: object = None) -> Record:
-    """A record whose row cannot be read at all."""
+    """A record whose row cannot be read."""
     return Record(row, {}, BadRow(row, None, reason, "" if value is None else quoted(value)))
 
 
@@ -87,7 +92,7 @@ def quoted(value: object) -> str:
 
 
 def kind_of(value: object) -> str:
-    """The name of a value's type in the words of a data file."""
+    """The name of a value's type in the terms of a data file."""
     names = {
         type(None): "null",
         bool: "true/false",

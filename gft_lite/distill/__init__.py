@@ -1,24 +1,32 @@
-"""Teacher responses for a file of prompts: drawn, kept as they come, filtered, written.
+"""Teacher responses for a file of prompts: received, recorded, filtered, written.
 
-    prompts ─ local | endpoint ─▶ Answer ─ journal (append only) ─▶ scored, deduplicated
+    prompts ─ teacher ─▶ responses ─ journal (append only) ─▶ scored, without repetition
             ─ likelihood (optional) ─▶ canonical rows with teachers
 
-Importing this imports no torch; the local teacher and the likelihood do.
+Importing this does not import torch; a local teacher does when it is created.
 """
 
-from gft_lite.distill.answers import Answer, Ask, Failed
-from gft_lite.distill.endpoint import Endpoint, endpoint_teacher
-from gft_lite.distill.journal import Entry, Journal
-from gft_lite.distill.run import Distilled, distill
+from gft_lite.distill.journal import Journal, JournalEntry
+from gft_lite.distill.run import DistillResult, ResponseFilter, distill
+from gft_lite.distill.teachers import (
+    Endpoint,
+    FailedResponse,
+    Teacher,
+    TeacherResponse,
+    endpoint_teacher,
+    local_teacher,
+)
 
 __all__ = [
-    "Answer",
-    "Ask",
-    "Distilled",
+    "DistillResult",
     "Endpoint",
-    "Entry",
-    "Failed",
+    "FailedResponse",
     "Journal",
+    "JournalEntry",
+    "ResponseFilter",
+    "Teacher",
+    "TeacherResponse",
     "distill",
     "endpoint_teacher",
+    "local_teacher",
 ]

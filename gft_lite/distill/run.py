@@ -1,30 +1,44 @@
-"""Draw what the journal lacks, then write the rows with their teachers."""
+"""Request the responses that the journal lacks, then write the rows with their teachers."""
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gft_lite.data import canonical_row
-from gft_lite.distill.answers import Answer, Ask
-from gft_lite.distill.journal import Entry, Journal, digest
+from gft_lite.data import canonical_line
+from gft_lite.distill.journal import Journal, JournalEntry, prompt_digest
+from gft_lite.distill.teachers import Teacher, TeacherResponse
 from gft_lite.rewards import Scorer, target_of
 from gft_lite.runs.atomic import new_file
 from gft_lite.types import DataError, Example, InputError, Score
 
-PROMPTS_AT_ONCE = 16
+BATCH_PROMPTS = 16
 SHOWN_FAILURES = 3
 
-Keep = Callable[[Example, Sequence[str]], list[str]]
-"""(example, its teachers) → those to keep, in order."""
+ResponseFilter = Callable[[Example, Sequence[str]], list[str]]
+"""(example, its teacher responses) → those to keep, in order."""
 
 
 @dataclass(frozen=True)
-class Distilled:
-    """What was drawn and what became of it. `mean_reward` is over scored responses."""
+class DistillResult:
+    """Counts of one call.
+
+    Attributes:
+        out: the file that was written.
+        rows: its rows.
+        drawn: responses in the journal.
+        resumed: those that an earlier call had received.
+        failed: responses that were not received.
+        repeated: responses equal to another one of their row.
+        cut_off: responses cut off by the length limit.
+        below_reward: responses that earned less than the minimum.
+        filtered: responses that the filter left out.
+        teachers: teacher responses in the file.
+        mean_reward: over scored responses; None without any.
+    """
 
     out: Path
     rows: int
@@ -43,23 +57,33 @@ def distill(
     examples: Sequence[Example],
     out: Path,
     *,
-    ask: Ask,
+    teacher: Teacher,
     n: int,
     settings: Mapping[str, Any],
     scorer: Scorer | None = None,
     min_reward: float | None = None,
-    keep: Keep | None = None,
-    tell: Callable[[int, int], None] = lambda done, total: None,
-) -> Distilled:
-    """Give every example up to n new teachers, and write all rows to `out`.
+    keep: ResponseFilter | None = None,
+    progress: Callable[[int, int], None] = lambda received, total: None,
+) -> DistillResult:
+    """Add up to n teacher responses to every example and write all rows to a file.
 
-    Responses go to `OUT.journal.jsonl` as they come; a second call goes on where the first one
-    stopped, and asks again for what failed. Cut-off responses are not kept. `settings` are those
-    that must not change between calls. `tell` is called with responses done and in all.
+    Responses are appended to `OUT.journal.jsonl` as they are received. Another call continues from
+    there and requests failed responses again. Responses that were cut off are not kept.
+
+    Args:
+        examples: the rows.
+        out: new file for the rows with their teachers.
+        teacher: answers prompts.
+        n: responses a row.
+        settings: settings that must not change between calls.
+        scorer: the reward of the responses.
+        min_reward: leaves out responses that earn less.
+        keep: selects among all teacher responses of a row.
+        progress: called with the number of responses received and in all.
 
     Raises:
-        DataError: `out` exists, or the journal belongs to something else.
-        InputError: nothing at all could be drawn.
+        DataError: `out` exists, or the journal belongs to another file or other settings.
+        InputError: no response was received.
         RewardError: the reward failed on every response; the journal keeps them.
     """
     if out.exists():
@@ -67,74 +91,78 @@ def distill(
     journal = Journal(out.with_name(f"{out.name.removesuffix('.jsonl')}.journal.jsonl"), settings)
     resumed = sum(entry is not None for example in examples for entry in journal.of(example, n))
     failures: list[str] = []
-    done, total = resumed, n * len(examples)
-    for start in range(0, len(examples), PROMPTS_AT_ONCE):
-        wanted = [
+    received, total = resumed, n * len(examples)
+    for start in range(0, len(examples), BATCH_PROMPTS):
+        missing = [
             (example, index)
-            for example in examples[start : start + PROMPTS_AT_ONCE]
+            for example in examples[start : start + BATCH_PROMPTS]
             for index, entry in enumerate(journal.of(example, n))
             if entry is None
         ]
-        if not wanted:
+        if not missing:
             continue
-        answers = ask([example.prompt for example, _ in wanted])
-        for (example, index), answer in zip(wanted, answers, strict=True):
-            if isinstance(answer, Answer):
-                name = digest(example)
-                journal.add(Entry(example.row, index, name, answer.text, answer.finished))
-                done += 1
+        responses = teacher([example.prompt for example, _ in missing])
+        for (example, index), response in zip(missing, responses, strict=True):
+            if isinstance(response, TeacherResponse):
+                digest = prompt_digest(example)
+                journal.add(
+                    JournalEntry(example.row, index, digest, response.text, response.finished)
+                )
+                received += 1
             else:
-                failures.append(f"row {example.row}: {answer.reason}")
-        if failures and done == 0:
+                failures.append(f"row {example.row}: {response.reason}")
+        if failures and received == 0:
             shown = "\n".join(f"  {reason}" for reason in failures[:SHOWN_FAILURES])
-            raise InputError(f"no response could be had:\n{shown}")
-        tell(done, total)
-    return _written(examples, out, journal, n, resumed, len(failures), scorer, min_reward, keep)
-
-
-def _written(
-    examples: Sequence[Example],
-    out: Path,
-    journal: Journal,
-    n: int,
-    resumed: int,
-    failed: int,
-    scorer: Scorer | None,
-    min_reward: float | None,
-    keep: Keep | None,
-) -> Distilled:
-    count = dict.fromkeys(("drawn", "repeated", "cut_off", "below_reward", "filtered"), 0)
-    teachers, scores = 0, list[Score]()
-    with new_file(out) as aside, aside.open("w", encoding="utf-8") as file:
+            raise InputError(f"no response was received:\n{shown}")
+        progress(received, total)
+    counts: Counter[str] = Counter()
+    scores: list[Score] = []
+    with new_file(out) as temporary, temporary.open("w", encoding="utf-8") as file:
         for example in examples:
             entries = [entry for entry in journal.of(example, n) if entry]
-            count["drawn"] += len(entries)
-            whole = [entry.text for entry in entries if entry.finished and entry.text.strip()]
-            count["cut_off"] += len(entries) - len(whole)
-            known = set(example.experts) | set(example.teachers)
-            fresh = [text for text in dict.fromkeys(whole) if text not in known]
-            count["repeated"] += len(whole) - len(fresh)
-            if scorer and fresh:
-                target = target_of(example)
-                own = scorer.score([(t, target) for t in fresh])
-                scores += own
-                good = [t for t, s in zip(fresh, own, strict=True) if s.value >= (min_reward or 0)]
-                count["below_reward"] += len(fresh) - len(good)
-                fresh = good
-            offered = [*example.teachers, *fresh]
-            kept = keep(example, offered) if keep else offered
-            count["filtered"] += len(offered) - len(kept)
-            teachers += len(kept)
-            row = canonical_row(replace(example, teachers=tuple(kept)))
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            teachers = _usable(example, entries, scorer, min_reward, counts, scores)
+            kept = keep(example, teachers) if keep else teachers
+            counts["filtered"] += len(teachers) - len(kept)
+            counts["teachers"] += len(kept)
+            file.write(canonical_line(replace(example, teachers=tuple(kept))))
         if scorer:
             scorer.require_some(scores)
-    return Distilled(
+    return DistillResult(
         out=out,
         rows=len(examples),
+        drawn=counts["drawn"],
         resumed=resumed,
-        failed=failed,
-        teachers=teachers,
-        mean_reward=sum(s.value for s in scores) / len(scores) if scores else None,
-        **count,
+        failed=len(failures),
+        repeated=counts["repeated"],
+        cut_off=counts["cut_off"],
+        below_reward=counts["below_reward"],
+        filtered=counts["filtered"],
+        teachers=counts["teachers"],
+        mean_reward=sum(score.value for score in scores) / len(scores) if scores else None,
     )
+
+
+def _usable(
+    example: Example,
+    entries: Sequence[JournalEntry],
+    scorer: Scorer | None,
+    min_reward: float | None,
+    counts: Counter[str],
+    scores: list[Score],
+) -> list[str]:
+    """The teachers of an example and its usable new responses; updates `counts` and `scores`."""
+    counts["drawn"] += len(entries)
+    complete = [entry.text for entry in entries if entry.finished and entry.text.strip()]
+    counts["cut_off"] += len(entries) - len(complete)
+    known = {*example.experts, *example.teachers}
+    new = [text for text in dict.fromkeys(complete) if text not in known]
+    counts["repeated"] += len(complete) - len(new)
+    if scorer and new:
+        target = target_of(example)
+        new_scores = scorer.score([(text, target) for text in new])
+        scores += new_scores
+        minimum = min_reward or 0
+        good = [t for t, score in zip(new, new_scores, strict=True) if score.value >= minimum]
+        counts["below_reward"] += len(new) - len(good)
+        new = good
+    return [*example.teachers, *new]

@@ -1,9 +1,8 @@
-"""How good a policy is: greedy accuracy, mean@k, pass@k, and how far it drifted from its base.
+"""Measurements of a policy: greedy accuracy, mean@k, pass@k, KL drift from the base, entropy.
 
-A response counts as correct where its reward is 1 (the full mark). pass@k is the unbiased estimator
-(`evaluation.statistics.pass_at_k`), averaged over prompts; mean@k is the plain average of correct
-samples. The two are different things and are named so. What an adapter forgot, and what it leaves
-for reinforcement learning, is in `forgetting.py`.
+A response is correct if its reward is 1 (the full mark). pass@k is the unbiased estimator of
+`evaluation.statistics.pass_at_k`, averaged over prompts. mean@k is the share of correct samples.
+`evaluation.suite` combines these measurements.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from gft_lite.evaluation.statistics import Interval, mean_interval, pass_at_k, p
 from gft_lite.memory.adaptive_batch import (
     TOKENS_AT_ONCE,
     AdaptiveBatchSize,
-    generate_in_batches,
     in_micro_batches,
 )
 from gft_lite.models import Generated, Policy, Sampling
@@ -32,8 +30,8 @@ FULL_MARK = 1.0 - 1e-9
 
 
 @dataclass(frozen=True)
-class Answered:
-    """One evaluated prompt. `rewards` has one entry a sampled answer."""
+class PromptResult:
+    """One evaluated prompt. rewards: one entry a sampled response."""
 
     row: int
     prompt: str
@@ -46,16 +44,17 @@ class Answered:
 
     @property
     def correct(self) -> bool:
-        """Whether the greedy answer earned the full mark."""
+        """Whether the greedy response earned the full mark."""
         return self.greedy_reward >= FULL_MARK
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """What a next stage of reinforcement learning has to work with.
+    """How much signal a next stage of reinforcement learning would get.
 
-    mixed_reward_share: prompts whose samples do not all earn the same: the others give no gradient.
-    headroom: pass@k − mean@k, what sampling finds and the average answer does not have.
+    mixed_reward_share: share of prompts whose samples have different rewards; the other prompts
+        give no gradient.
+    headroom: pass@k − mean@k.
     entropy_nats_per_token: `self_entropy` at temperature 1.
     """
 
@@ -66,14 +65,14 @@ class Readiness:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Results over n prompts; shares are in [0, 1]. Sampled figures are None where k was 0.
+    """Results over n prompts; shares are in [0, 1]. Figures of samples are None if k is 0.
 
-    temperature: of the samples that mean@k, pass@k and the readiness shares are measured on.
-    samples: answers drawn a prompt, of which pass@k looks at k. pass_at: k' → pass@k' for every
-    power of two up to k. intervals: 95 % intervals over prompts (`mean_interval`), by the
-    figure's name.
-    truncated, unparsed, timeouts, errors: counts among the greedy answers; sampled_*: among the
-    samples. errors are answers on which the reward broke.
+    temperature: of the samples, which mean@k, pass@k and the readiness shares are measured on.
+    samples: sampled responses a prompt; pass@k is the chance that k of them hold a correct one.
+    pass_at: k' → pass@k' for every power of two up to k.
+    intervals: name of a figure → its 95 % interval over prompts (`mean_interval`).
+    truncated, unparsed, timeouts, errors: counts of greedy responses; sampled_*: of samples. An
+        error is a response on which the reward failed.
     """
 
     n: int
@@ -96,20 +95,21 @@ class Evaluation:
     errors: int = 0
     sampled_errors: int | None = None
     readiness: Readiness | None = None
-    answers: tuple[Answered, ...] = ()
+    answers: tuple[PromptResult, ...] = ()
 
-    def to_dict(self, *, answers: bool = False) -> dict[str, Any]:
-        """Plain data; single answers only on request."""
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data without the single responses."""
         plain = asdict(self)
-        plain["pass_at"] = {str(k): share for k, share in self.pass_at.items()}  # as JSON has it
-        if not answers:
-            plain.pop("answers")
+        plain["pass_at"] = {
+            str(k): share for k, share in self.pass_at.items()
+        }  # JSON has no int keys
+        plain.pop("answers")
         return plain
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Forward KL(base ‖ policy) on answers of the base: nats per answer and per token."""
+    """Forward KL(base ‖ policy) on responses of the base, in nats per response and per token."""
 
     nats_per_sequence: float
     nats_per_token: float
@@ -128,103 +128,112 @@ def evaluate(
     batch: int = 128,
     seed: int = 0,
     entropy: bool = False,
-    fitting: AdaptiveBatchSize | None = None,
+    batch_size: AdaptiveBatchSize | None = None,
+    on_scored: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Answer every prompt greedily and a number of times sampled, and score the answers.
+    """Generate one greedy response and a number of samples for every prompt, and score them.
 
     Args:
         policy: the model in its current state (adapter on).
-        examples: what to answer.
+        examples: prompts with reference answers.
         scorer: decides what is correct.
-        k: of mean@k and pass@k; 0 measures greedy only.
-        samples: answers drawn a prompt, k where it is None; more than k make pass@k surer.
-        max_new_tokens: longest answer in tokens.
+        k: of mean@k and pass@k; 0 measures greedy responses only.
+        samples: sampled responses a prompt; None means k, more than k narrow pass@k's interval.
+        max_new_tokens: longest response in tokens.
         temperature: of the samples.
-        batch: answers generated at once; fewer where so many do not fit into memory.
+        batch: responses generated at once; fewer if so many do not fit into memory.
         seed: of the samples and of the bootstrap.
-        entropy: measure `self_entropy` too; costs one more answer and one forward pass a prompt.
-        fitting: what was found to fit before, in place of `batch`.
+        entropy: also measure `self_entropy`; costs one more response and forward pass a prompt.
+        batch_size: replaces `batch`; sizes that did not fit before are not tried again.
+        on_scored: called with the number of responses after each call of the scorer.
 
     Raises:
         DataError: no examples.
         ConfigError: k larger than the samples.
-        RewardError: the reward failed on every greedy answer.
+        RewardError: the reward failed on every greedy response.
     """
     if not examples:
         raise DataError("nothing to evaluate: the data holds no usable example")
-    drawn_each = check_samples(k, samples)
-    fitting = fitting or AdaptiveBatchSize(batch)
+    samples = check_samples(k, samples)
+    batch_size = batch_size or AdaptiveBatchSize(batch)
+    report = on_scored or (lambda responses: None)
     policy.sample_mode()
     prompts = [policy.chat.prompt_ids(e.prompt) for e in examples]
     targets = [target_of(e) for e in examples]
-    greedy = fitting.generate(policy, prompts, Sampling(max_new_tokens, temperature=0.0))
+    greedy = batch_size.generate(policy, prompts, Sampling(max_new_tokens, temperature=0.0))
     scores = scorer.score([(g.text, t) for g, t in zip(greedy, targets, strict=True)])
+    report(len(greedy))
     scorer.require_some(scores)
-    drawn: list[Generated] = []
-    marks: list[Score] = []
-    if drawn_each:
+    sampled: list[Generated] = []
+    sample_scores: list[Score] = []
+    if samples:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            drawn = fitting.generate(
+            sampled = batch_size.generate(
                 policy,
-                [ids for ids in prompts for _ in range(drawn_each)],
+                [ids for ids in prompts for _ in range(samples)],
                 Sampling(max_new_tokens, temperature=temperature),
             )
-        marks = scorer.score([(g.text, targets[i // drawn_each]) for i, g in enumerate(drawn)])
-    values = [mark.value for mark in marks]
-    rewards = [tuple(values[i * drawn_each : (i + 1) * drawn_each]) for i in range(len(examples))]
-    answers = tuple(
-        Answered(e.row, e.question, e.answer, g.text, s.value, s.verdict, _count_full(r), r)
+        sample_scores = scorer.score(
+            [(g.text, targets[i // samples]) for i, g in enumerate(sampled)]
+        )
+        report(len(sampled))
+    values = [score.value for score in sample_scores]
+    # the samples of one prompt lie side by side
+    rewards = [tuple(values[i * samples : (i + 1) * samples]) for i in range(len(examples))]
+    results = tuple(
+        PromptResult(e.row, e.question, e.answer, g.text, s.value, s.verdict, _count_full(r), r)
         for e, g, s, r in zip(examples, greedy, scores, rewards, strict=True)
     )
-    sampled = _sampled_figures(answers, k, drawn_each) if k else {}
+    per_prompt = {
+        "greedy_accuracy": [float(result.correct) for result in results],
+        "greedy_reward": [score.value for score in scores],
+    }
+    if k:
+        per_prompt |= _sample_figures(results, k, samples)
+    means = {name: statistics.fmean(figures) for name, figures in per_prompt.items()}
+    readiness = None
+    if k:
+        response_entropy = None
+        if entropy:
+            response_entropy = self_entropy(
+                policy, examples, Sampling(max_new_tokens), seed=seed, batch_size=batch_size
+            )
+        readiness = Readiness(
+            mixed_reward_share=statistics.fmean(len(set(r)) > 1 for r in rewards),
+            headroom=means["pass_at_k"] - means["mean_at_k"],
+            entropy_nats_per_token=response_entropy,
+        )
     return Evaluation(
         n=len(examples),
         k=k,
-        samples=drawn_each,
+        samples=samples,
         temperature=temperature if k else None,
-        greedy_accuracy=statistics.fmean(a.correct for a in answers),
-        greedy_reward=statistics.fmean(s.value for s in scores),
-        mean_at_k=_mean(sampled["mean_at_k"]) if k else None,
-        pass_at_k=_mean(sampled["pass_at_k"]) if k else None,
-        pass_at={j: _mean(sampled[f"pass_at_{j}"]) for j in (powers_of_two(k) if k else ())},
-        intervals={
-            name: mean_interval(per_prompt, seed=seed)
-            for name, per_prompt in {
-                "greedy_accuracy": [float(a.correct) for a in answers],
-                "greedy_reward": [s.value for s in scores],
-                **sampled,
-            }.items()
-        },
+        greedy_accuracy=means["greedy_accuracy"],
+        greedy_reward=means["greedy_reward"],
+        mean_at_k=means.get("mean_at_k"),
+        pass_at_k=means.get("pass_at_k"),
+        pass_at={j: means[f"pass_at_{j}"] for j in (powers_of_two(k) if k else ())},
+        intervals={name: mean_interval(figures, seed=seed) for name, figures in per_prompt.items()},
         truncated=sum(not g.finished for g in greedy),
         unparsed=_count(scores, "unparsed"),
         timeouts=_count(scores, "timeout"),
-        sampled_truncated=sum(not g.finished for g in drawn) if k else None,
-        sampled_unparsed=_count(marks, "unparsed") if k else None,
-        sampled_timeouts=_count(marks, "timeout") if k else None,
+        sampled_truncated=sum(not g.finished for g in sampled) if k else None,
+        sampled_unparsed=_count(sample_scores, "unparsed") if k else None,
+        sampled_timeouts=_count(sample_scores, "timeout") if k else None,
         errors=_count(scores, "error"),
-        sampled_errors=_count(marks, "error") if k else None,
+        sampled_errors=_count(sample_scores, "error") if k else None,
         response_tokens=statistics.fmean(len(g.token_ids) for g in greedy),
-        readiness=Readiness(
-            mixed_reward_share=statistics.fmean(len(set(r)) > 1 for r in rewards),
-            headroom=_mean(sampled["pass_at_k"]) - _mean(sampled["mean_at_k"]),
-            entropy_nats_per_token=self_entropy(
-                policy, examples, Sampling(max_new_tokens), seed=seed, fitting=fitting
-            )
-            if entropy
-            else None,
-        )
-        if k
-        else None,
-        answers=answers,
+        readiness=readiness,
+        answers=results,
     )
 
 
 def check_samples(k: int, samples: int | None) -> int:
-    """Answers to draw a prompt.
+    """Sampled responses a prompt: `samples`, or k if it is None; 0 if k is 0.
 
     Raises:
-        ConfigError: fewer than k.
+        ConfigError: fewer samples than k.
     """
     if samples is not None and samples < k:
         raise ConfigError(
@@ -234,30 +243,28 @@ def check_samples(k: int, samples: int | None) -> int:
     return (samples or k) if k else 0
 
 
-def base_answers(
+def base_responses(
     policy: Policy, examples: Sequence[Example], *, max_new_tokens: int, batch: int, seed: int = 0
 ) -> list[TokenSequence]:
-    """One sampled answer of the reference policy a prompt, for measuring drift later."""
-    prompts = [policy.chat.prompt_ids(e.prompt) for e in examples]
-    policy.sample_mode()
-    with policy.reference(), torch.random.fork_rng():
-        torch.manual_seed(seed)
-        drawn = generate_in_batches(policy, prompts, Sampling(max_new_tokens), batch)
-    return [TokenSequence(p, g.token_ids) for p, g in zip(prompts, drawn, strict=True)]
+    """One response of the reference policy a prompt, sampled at temperature 1, for `drift`."""
+    with policy.reference():
+        return _responses(
+            policy, examples, Sampling(max_new_tokens), seed, AdaptiveBatchSize(batch)
+        )
 
 
 @torch.no_grad()
 def drift(
     policy: Policy, sequences: Sequence[TokenSequence], *, max_tokens: int = TOKENS_AT_ONCE
 ) -> Drift:
-    """Mean over base answers of Σ_t [log π_base − log π_θ] (method.md §2, "KL drift")."""
+    """Mean over base responses of Σ_t [log π_base − log π_θ] (method.md §2, "KL drift")."""
 
-    def moved(batch: TokenBatch) -> Tensor:
+    def difference(batch: TokenBatch) -> Tensor:
         with policy.reference():
-            base = policy.token_logps(batch).logps
+            base = policy.token_logps(batch).logps  # (B, T)
         return base - policy.token_logps(batch).logps
 
-    total, tokens = _summed(policy, sequences, moved, max_tokens)
+    total, tokens = _sum_over_tokens(policy, sequences, difference, max_tokens)
     return Drift(total / len(sequences), total / tokens, len(sequences))
 
 
@@ -267,22 +274,19 @@ def self_entropy(
     sampling: Sampling,
     *,
     seed: int = 0,
-    fitting: AdaptiveBatchSize | None = None,
+    batch_size: AdaptiveBatchSize | None = None,
     max_tokens: int = TOKENS_AT_ONCE,
 ) -> float:
-    """Entropy of self responses: what `entropy` means everywhere in this project.
+    """Entropy of self responses, the meaning of "entropy" everywhere in this project.
 
-    One response a prompt is sampled from the policy the way training samples (`sampling`; for a
-    run its temperature, top-p and top-k). The figure is the mean over their tokens of the entropy
-    of the next-token distribution (softmax of the logits at temperature 1, as in the loss), in
-    nats per token. Every method can be measured, whether or not it samples in training.
+    One response a prompt is sampled from the policy with the sampling of training (temperature,
+    top-p, top-k). The result is the mean over its tokens of the entropy of the next-token
+    distribution (softmax of the logits at temperature 1, as in the loss), in nats per token. It
+    can be measured for every method, also for those that do not sample in training.
     """
-    policy.sample_mode()
-    prompts = [policy.chat.prompt_ids(e.prompt) for e in examples]
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        drawn = (fitting or AdaptiveBatchSize(len(prompts))).generate(policy, prompts, sampling)
-    sequences = [TokenSequence(p, g.token_ids) for p, g in zip(prompts, drawn, strict=True)]
+    sequences = _responses(
+        policy, examples, sampling, seed, batch_size or AdaptiveBatchSize(len(examples))
+    )
     return mean_entropy(policy, sequences, max_tokens=max_tokens)
 
 
@@ -291,33 +295,54 @@ def mean_entropy(
     policy: Policy, sequences: Sequence[TokenSequence], *, max_tokens: int = TOKENS_AT_ONCE
 ) -> float:
     """Entropy of the next-token distribution, averaged over response tokens, in nats."""
-    total, tokens = _summed(policy, sequences, lambda b: policy.token_logps(b).entropy, max_tokens)
+    total, tokens = _sum_over_tokens(
+        policy, sequences, lambda batch: policy.token_logps(batch).entropy, max_tokens
+    )
     return total / tokens
 
 
-def _summed(
+def _responses(
+    policy: Policy,
+    examples: Sequence[Example],
+    sampling: Sampling,
+    seed: int,
+    batch_size: AdaptiveBatchSize,
+) -> list[TokenSequence]:
+    """One seeded response a prompt, as token sequences. The caller's random state is kept."""
+    prompts = [policy.chat.prompt_ids(e.prompt) for e in examples]
+    policy.sample_mode()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        responses = batch_size.generate(policy, prompts, sampling)
+    return [TokenSequence(p, r.token_ids) for p, r in zip(prompts, responses, strict=True)]
+
+
+def _sum_over_tokens(
     policy: Policy,
     sequences: Sequence[TokenSequence],
     figure: Callable[[TokenBatch], Tensor],
     max_tokens: int,
 ) -> list[float]:
-    """Sum of a figure over all response tokens, and how many they are."""
+    """[sum of a (B, T) figure over all response tokens, number of response tokens]."""
     policy.sample_mode()
 
     def add(part: Sequence[TokenSequence], sums: list[float]) -> None:
         batch = collate(part, policy.tokenizer.pad_token_id)
+        # float64: thousands of float32 terms would lose digits
         sums[0] += float(figure(batch).double().sum())
         sums[1] += int(batch.mask.sum())
 
     return in_micro_batches(sequences, lambda: [0.0, 0.0], add, max_tokens)
 
 
-def _sampled_figures(answers: Sequence[Answered], k: int, drawn: int) -> dict[str, list[float]]:
+def _sample_figures(
+    results: Sequence[PromptResult], k: int, samples: int
+) -> dict[str, list[float]]:
     """Per prompt: the share of correct samples, and pass@k' for every k'."""
-    correct = [a.correct_of_k for a in answers]
-    figures = {"mean_at_k": [c / drawn for c in correct]}
+    correct = [result.correct_of_k for result in results]
+    figures = {"mean_at_k": [count / samples for count in correct]}
     for j in powers_of_two(k):
-        figures[f"pass_at_{j}"] = [pass_at_k(drawn, c, j) for c in correct]
+        figures[f"pass_at_{j}"] = [pass_at_k(samples, count, j) for count in correct]
     figures["pass_at_k"] = figures[f"pass_at_{k}"]
     return figures
 
@@ -328,7 +353,3 @@ def _count_full(rewards: Sequence[float]) -> int:
 
 def _count(scores: Sequence[Score], verdict: str) -> int:
     return sum(s.verdict == verdict for s in scores)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return statistics.fmean(values)

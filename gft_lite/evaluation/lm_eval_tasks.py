@@ -1,6 +1,6 @@
-"""Public benchmarks by their names in EleutherAI's lm-evaluation-harness, where it is installed.
+"""Public benchmarks, by their names in EleutherAI's lm-evaluation-harness (optional package).
 
-The harness downloads the data sets of its tasks; nothing here does before it is asked to.
+The harness downloads the data sets of its tasks, only when `run_tasks` is called.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ INSTALL = "pip install lm-eval"
 
 
 def check_installed() -> None:
-    """Raise MissingExtraError, with the install line, where the harness is not there."""
+    """Raise MissingExtraError, with the install command, if the harness is not installed."""
     if find_spec("lm_eval") is None:
         raise MissingExtraError(f"--lm-eval needs the lm-evaluation-harness: {INSTALL}")
 
@@ -34,8 +34,8 @@ def run_tasks(policy: Any, tasks: Sequence[str], limit: int | None, batch: int =
     policy.sample_mode()
     model = HFLM(pretrained=policy.model, tokenizer=policy.tokenizer, batch_size=batch)
     try:
-        found = lm_eval.simple_evaluate(model=model, tasks=list(tasks), limit=limit)
+        results = lm_eval.simple_evaluate(model=model, tasks=list(tasks), limit=limit)
     except (KeyError, ValueError, OSError) as error:
         first = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
         raise ModelError(f"--lm-eval {', '.join(tasks)}: {first}") from error
-    return found["results"]
+    return results["results"]

@@ -1,7 +1,7 @@
-"""How sure a figure is: pass@k, intervals, tests of paired differences. Pure functions.
+"""pass@k, confidence intervals, and tests of paired differences. Pure functions.
 
-Prompts are the unit everywhere: they are what a held-out file is a sample of. Samples of one prompt
-are averaged first, so that eight answers to one question do not count as eight questions.
+The unit is the prompt, because a held-out set is a sample of prompts. Samples of one prompt are
+averaged first: eight responses to one prompt do not count as eight prompts.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def wilson(right: int, n: int) -> Interval:
     p, z2 = right / n, Z_95**2
     middle, half = p + z2 / (2 * n), Z_95 * sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     low, high = ((middle + side) / (1 + z2 / n) for side in (-half, half))
-    # at its ends, what rounding would only come near to
+    # exact ends: rounding would leave 1e-17 or 1 − 1e-16
     return Interval(low if right else 0.0, high if right < n else 1.0)
 
 
@@ -164,7 +164,7 @@ def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> PairedCounts:
 
 
 def _marks(values: Sequence[float]) -> bool:
-    """Whether they say right or wrong and nothing in between."""
+    """Whether all values are 0 or 1: correct or not, no graded reward."""
     return all(value in (0, 1) for value in values)
 
 
@@ -180,8 +180,8 @@ def _resampled_means(values: Sequence[float], seed: int, resamples: int) -> Tens
     parts = []
     for start in range(0, resamples, rows):
         count = min(rows, resamples - start)
-        chosen = torch.randint(len(pool), (count, len(pool)), generator=generator)
-        parts.append(pool[chosen].mean(-1))
+        indices = torch.randint(len(pool), (count, len(pool)), generator=generator)
+        parts.append(pool[indices].mean(-1))  # (count, n) → (count,)
     return torch.cat(parts)
 
 

@@ -32,39 +32,39 @@ class Variant:
     def options(self) -> str:
         """The method's options that are not its defaults, as in `rectify=demonstrations`."""
         method = self.changes.get("method")
-        chosen = dict(method) if isinstance(method, Mapping) else {}
-        return ", ".join(f"{key}={value}" for key, value in chosen.items() if key != "name")
+        options = dict(method) if isinstance(method, Mapping) else {}
+        return ", ".join(f"{key}={value}" for key, value in options.items() if key != "name")
 
     def configs(self, common: RunConfig) -> dict[str, RunConfig]:
         """Its runs, by the name of their folder."""
-        base = changed(common, self.changes, where=self.name)
+        shared = changed(common, self.changes, where=self.name)
         if not self.rates:
-            return {self.name: base}
+            return {self.name: shared}
         names = {
             rate: self.name if len(self.rates) == 1 else f"{self.name}-lr-{rate:g}"
             for rate in self.rates
         }
         return {
-            names[rate]: changed(base, {"train": {"learning_rate": rate}}, where=self.name)
+            names[rate]: changed(shared, {"train": {"learning_rate": rate}}, where=self.name)
             for rate in self.rates
         }
 
 
 def is_of(file: Path, plan: Mapping[str, Any]) -> bool:
-    """Whether the plan in a folder is this one; false where the folder has none.
+    """Whether the plan in a folder is this one; false if the folder has none.
 
     Raises:
         RunError: it holds another one.
     """
     if not file.is_file():
         return False
-    there = json.loads(file.read_text(encoding="utf-8"))
+    recorded = json.loads(file.read_text(encoding="utf-8"))
     plan = json.loads(json.dumps(plan))  # tuples are lists there
-    if there == plan:
+    if recorded == plan:
         return True
     raise RunError(
         f"{file.parent} already holds another comparison, which differs in "
-        f"{_first_difference(there, plan)}; nothing was overwritten. Choose another --out"
+        f"{_first_difference(recorded, plan)}; nothing was overwritten. Choose another --out"
     )
 
 

@@ -66,7 +66,7 @@ class Row:
 def equal(common: RunConfig, rows: Sequence[Row], *, leaked: int = 0) -> tuple[str, ...]:
     """What all methods had in common, and each thing that they had not."""
     train, trained = common.train, [row for row in rows if row.steps]
-    said = [
+    sentences = [
         f"Equal for all: the base model, seed {train.seed}, {train.prompts_per_step} prompts a "
         f"step in the same order, {_end(train.steps, train.max_tokens)}, the reward, and the "
         "held-out prompts. What a method makes of a prompt differs: see trained tokens and seconds."
@@ -74,43 +74,43 @@ def equal(common: RunConfig, rows: Sequence[Row], *, leaked: int = 0) -> tuple[s
     most = max((row.examples for row in trained), default=0)
     for row in trained:
         if row.examples < most:
-            said.append(
+            sentences.append(
                 f"{row.method} could train on {row.examples} of the {most} prompts only, for the "
                 "others have no response it learns from; so its prompts are not the same."
             )
         if train.max_tokens and row.trained_tokens < train.max_tokens:
-            said.append(
+            sentences.append(
                 f"{row.method} ended at {row.steps} steps with {row.trained_tokens:,} of the "
                 f"{train.max_tokens:,} tokens; raise --steps to spend the whole budget."
             )
     if leaked:
-        said.append(
+        sentences.append(
             f"{leaked} held-out prompts are in the training file as well: what is measured on them "
             "is memory, not skill. `gft-lite data fix --against` takes them out."
         )
-    return tuple(said)
+    return tuple(sentences)
 
 
 def learning_rates(rows: Sequence[Row], prompts: int) -> str:
     """How the learning rates came about."""
     trained = [row for row in rows if row.learning_rate is not None]
     if not any(row.learning_rates_tried for row in trained):
-        given = {row.learning_rate for row in trained}
-        if len(given) == 1:
+        common_rates = {row.learning_rate for row in trained}
+        if len(common_rates) == 1:
             return (
-                f"All at learning rate {given.pop():g}, which was chosen for none of them: methods "
-                "have different best rates, so compare some with --rates."
+                f"All at learning rate {common_rates.pop():g}, which was chosen for none of them: "
+                "methods have different best rates, so compare some with --rates."
             )
-    said = []
+    rates = []
     for row in trained:
         tried = ", ".join(f"{rate:g}" for rate in row.learning_rates_tried)
-        how = "as given"
+        origin = "as given"
         if row.chosen_on:
-            how = f"the best of {tried} on {prompts} other held-out prompts"
+            origin = f"the best of {tried} on {prompts} other held-out prompts"
         elif tried:
-            how = f"compared before with {tried}"
-        said.append(f"{row.method} {row.learning_rate:g} ({how})")
-    return f"Learning rates: {'; '.join(said)}."
+            origin = f"compared before with {tried}"
+        rates.append(f"{row.method} {row.learning_rate:g} ({origin})")
+    return f"Learning rates: {'; '.join(rates)}."
 
 
 def _end(steps: int, budget: int | None) -> str:

@@ -123,8 +123,8 @@ def run_comparison(
         common = common.model_copy(update={"data": files})
 
     say("Measuring the base model.")
-    some = next(iter(entries[0].configs(common).values()))
-    rows = [_base(some, folder)]
+    first = next(iter(entries[0].configs(common).values()))
+    rows = [_base(first, folder)]
     for entry in entries:
         runs = {}
         for name, config in entry.configs(common).items():
@@ -132,7 +132,7 @@ def run_comparison(
         scores = _scores(entry.name, runs, folder, say) if len(runs) > 1 else {}
         best = max(runs, key=lambda name: scores.get(name, ()))  # the first, and lowest, of equals
         rows.append(_row(entry, runs[best], scores))
-    found = MethodComparison(
+    comparison = MethodComparison(
         title=title,
         lead=lead,
         rows=tuple(rows),
@@ -145,20 +145,21 @@ def run_comparison(
         out=folder,
         data=data,
     )
-    write_atomic(folder / document, json.dumps(found.to_dict(), indent=1))
+    write_atomic(folder / document, json.dumps(comparison.to_dict(), indent=1))
     write_methods_report(folder)
-    return found
+    return comparison
 
 
 def _check_answers(parts: Split, common: RunConfig) -> None:
     """Refuse held-out prompts that the reward cannot judge: nothing could be measured."""
     skip = common.data.skip_bad_rows
     with build_scorer(common.reward, allow_custom=True) as scorer:
-        for held in (parts.choose, parts.measure):
-            filter_by_reward(held, scorer, "held out", skip_bad_rows=skip)
+        for examples in (parts.choose, parts.measure):
+            filter_by_reward(examples, scorer, "held out", skip_bad_rows=skip)
 
 
 def _train(path: Path, config: RunConfig, name: str, say: Say, on_event: OnEvent) -> RunDir:
+    from gft_lite.report import run_warnings
     from gft_lite.training.worker import resume, train
 
     run = RunDir(path)
@@ -167,34 +168,36 @@ def _train(path: Path, config: RunConfig, name: str, say: Say, on_event: OnEvent
         return run
     say(f"Training {name}.")
 
-    def tell(event: dict[str, Any]) -> None:
+    def forward(event: dict[str, Any]) -> None:
         on_event(name, event)
 
     started = run.config_file.is_file()
-    result = resume(path, on_event=tell) if started else train(config, path, on_event=tell)
+    result = resume(path, on_event=forward) if started else train(config, path, on_event=forward)
     gc.collect()  # the model of this run, before the next one is loaded
     if result.state == "stopped":
         say("Stopped. The same command goes on from here.")
         raise KeyboardInterrupt
+    for sentence in run_warnings(run):
+        say(f"warning: {name}: {sentence}")
     return run
 
 
 def _base(config: RunConfig, folder: Path) -> Row:
     """The base, measured once: a fresh adapter changes nothing, so the same code measures it."""
-    from gft_lite.evaluation.suite import measure
+    from gft_lite.evaluation.suite import evaluate_run
     from gft_lite.models import load_policy
 
     file = folder / "base.json"
     if not file.is_file():
         started = time.perf_counter()
-        prepared = validate_inputs(config, allow_custom_reward=True)
-        with prepared.scorer as scorer:
+        inputs = validate_inputs(config, allow_custom_reward=True)
+        with inputs.scorer as scorer:
             policy = load_policy(config.model, config.lora, seed=config.train.seed)
-            metrics = measure(policy, scorer, config, prepared)
+            metrics = evaluate_run(policy, scorer, config, inputs)
         seconds = round(time.perf_counter() - started, 2)
         write_atomic(file, json.dumps({"metrics": metrics, "seconds": seconds}))
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return replace(Row.of("base", found["metrics"]), seconds=found["seconds"])
+    recorded = json.loads(file.read_text(encoding="utf-8"))
+    return replace(Row.of("base", recorded["metrics"]), seconds=recorded["seconds"])
 
 
 def _scores(name: str, runs: Mapping[str, RunDir], folder: Path, say: Say) -> dict[str, Any]:
@@ -209,25 +212,21 @@ def _scores(name: str, runs: Mapping[str, RunDir], folder: Path, say: Say) -> di
 
 def _accuracy(run: RunDir, choose: Path) -> tuple[float, float]:
     """(greedy accuracy, mean greedy reward) of a run's adapter on the prompts that choose."""
-    from gft_lite.evaluation.accuracy import evaluate
+    from gft_lite.evaluation.suite import EvalSettings, evaluate_suite
     from gft_lite.models import load_policy
 
     config = run.config()
-    there = {"eval_path": str(choose), "retention_path": None}
-    prepared = validate_inputs(
-        changed(config, {"data": there, "eval": {"examples": 10**9}}), allow_custom_reward=True
+    data = {"eval_path": str(choose), "retention_path": None}
+    inputs = validate_inputs(
+        changed(config, {"data": data, "eval": {"examples": 10**9}}), allow_custom_reward=True
     )
     model = config.model.model_copy(update={"adapter": str(run.adapter_dir), "reference": "base"})
-    with prepared.scorer as scorer:
+    with inputs.scorer as scorer:
         policy = load_policy(model, None)
-        found = evaluate(
-            policy,
-            prepared.eval_examples,
-            scorer,
-            max_new_tokens=config.group.max_new_tokens,
-            batch=config.eval.batch,
-        )
-    return found.greedy_accuracy, found.greedy_reward
+        settings = EvalSettings(max_new_tokens=config.group.max_new_tokens, batch=config.eval.batch)
+        target = evaluate_suite(policy, scorer, settings, target=inputs.eval_examples).target
+    assert target is not None  # `validate_inputs` refuses an empty file
+    return target.greedy_accuracy, target.greedy_reward
 
 
 def _row(entry: Variant, run: RunDir, scores: Mapping[str, Sequence[float]]) -> Row:

@@ -36,7 +36,7 @@ class Split:
 
 
 def split(data: DataConfig, count: int, *, choosing: bool) -> Split:
-    """Read the training file, and the held-out file where there is one.
+    """Read the training file, and the held-out file if there is one.
 
     Args:
         data: names the files.
@@ -50,36 +50,40 @@ def split(data: DataConfig, count: int, *, choosing: bool) -> Split:
     train: Sequence[Example] = load_rows(str(data.path), bare).examples
     leaked = 0
     if data.eval_path:
-        held: Sequence[Example] = _load(data.eval_path, bare)
-        asked = {prompt_rank(example) for example in train}
-        leaked = sum(prompt_rank(example) in asked for example in held)
+        held_out: Sequence[Example] = _load(data.eval_path, bare)
+        trained_prompts = {prompt_rank(example) for example in train}
+        leaked = sum(prompt_rank(example) in trained_prompts for example in held_out)
     else:
-        train, held = _parted(train, count, LARGEST_SHARE)
-        if len(held) < FEWEST:
+        train, held_out = _parted(train, count, LARGEST_SHARE)
+        if len(held_out) < FEWEST:
             raise DataError(
-                f"{data.path}: of its {len(train) + len(held)} prompts too few can be held out; "
-                "name a held-out file with --eval"
+                f"{data.path}: of its {len(train) + len(held_out)} prompts too few can be held "
+                "out; name a held-out file with --eval"
             )
     choose: Sequence[Example] = ()
     if choosing:
-        held, choose = _parted(held, MOST_CHOOSING, CHOOSING_SHARE)
+        held_out, choose = _parted(held_out, MOST_CHOOSING, CHOOSING_SHARE)
         if not choose:
             raise DataError(
-                f"{data.eval_path or data.path}: {len(held)} held-out prompts are too few to "
+                f"{data.eval_path or data.path}: {len(held_out)} held-out prompts are too few to "
                 "choose learning rates on some and measure on others; give one rate a method in "
                 "--rates"
             )
-    return Split(train, choose, held, leaked)
+    return Split(train, choose, held_out, leaked)
 
 
-def write(found: Split, data: DataConfig, folder: Path) -> DataConfig:
+def write(split_parts: Split, data: DataConfig, folder: Path) -> DataConfig:
     """Write the parts as canonical files; what is there already stays.
 
     Returns:
         The section that names them. The file of an old skill is rewritten with them, for the
         columns that were mapped are no longer.
     """
-    parts = {"train": found.train, "choose": found.choose, "measure": found.measure}
+    parts = {
+        "train": split_parts.train,
+        "choose": split_parts.choose,
+        "measure": split_parts.measure,
+    }
     retention = data.retention_path
     if retention and not retention.startswith(PREFIX):
         bare = data.model_copy(update={"system_prompt": None})

@@ -1,6 +1,6 @@
-"""Builds the group of every prompt: demonstrations and samples in, scores and advantages out.
+"""Build the group of every prompt: demonstrations and self responses → scores and advantages.
 
-The sampler, the scorer and the length check are handed in; this module imports no model.
+Sampler, scorer and length check are arguments; this module imports no model.
 """
 
 from __future__ import annotations
@@ -78,13 +78,13 @@ def build_groups(
     """
     counts = GroupCounts()
     clock = _Clock()
-    wanted = config.self_ if "self" in sources else 0
+    self_count = config.self_ if "self" in sources else 0
     choose = choose or (lambda _example, texts, keep: rng.sample(texts, keep))
     demonstrations = [_demonstrations(e, config, sources, fits, choose, counts) for e in examples]
-    drawn = sampler(examples, wanted) if wanted else [[] for _ in examples]
+    samples = sampler(examples, self_count) if self_count else [[] for _ in examples]
     clock.lap("rollout")
-    groups = [Group(e, (*d, *s)) for e, d, s in zip(examples, demonstrations, drawn, strict=True)]
-    if scorer is None:
+    groups = [Group(e, (*d, *s)) for e, d, s in zip(examples, demonstrations, samples, strict=True)]
+    if scorer is None:  # every response is imitated
         ones = tuple(replace(g, advantages=(1.0,) * len(g.responses)) for g in groups)
         return BuiltGroups(ones, counts, clock.seconds["rollout"])
 
@@ -94,13 +94,14 @@ def build_groups(
     groups = scored(groups)
     scorer.require_some([score for group in groups for score in group.scores])
     clock.lap("scoring")
-    if config.degenerate == "resample" and wanted:
+    if config.degenerate == "resample" and self_count:
         for _ in range(config.resample_tries):
             again = [i for i, g in enumerate(groups) if not _has_contrast(g, contrasted)]
             if not again:
                 break
             counts.resampled += len(again)
-            fresh = sampler([examples[i] for i in again], wanted)
+            # demonstrations stay: only self responses can change the rewards of a group
+            fresh = sampler([examples[i] for i in again], self_count)
             clock.lap("rollout")
             rescored = scored(
                 [
@@ -132,6 +133,7 @@ def score_groups(
     Responses of sources that are not `contrasted` take no part and have advantage 1.
     """
     targets = [target_of(g.example) for g in groups]
+    # one call for all groups, because equal pairs of response and target are scored once a call
     items = [(r.text, t) for g, t in zip(groups, targets, strict=True) for r in g.responses]
     scores = iter(scorer.score(items))
     scored = []
@@ -139,11 +141,13 @@ def score_groups(
         own = tuple(next(scores) for _ in group.responses)
         rewards = [score.value for score in own]
         if anchor_expert and rewards:
+            # a wrong verdict on a demonstration must not make it a negative example
             best = max(rewards)
             rewards = [
                 best if r.source == "expert" else value
                 for r, value in zip(group.responses, rewards, strict=True)
             ]
+        # only contrasted sources enter mean and standard deviation
         inside = [r.source in contrasted for r in group.responses]
         standardised = iter(
             group_advantages([v for v, use in zip(rewards, inside, strict=True) if use])
@@ -191,20 +195,21 @@ def _demonstrations(
     choose: Chooser,
     counts: GroupCounts,
 ) -> list[Response]:
-    offered: list[tuple[Source, tuple[str, ...], int]] = [
+    pools: list[tuple[Source, tuple[str, ...], int]] = [
         ("expert", example.experts, config.expert),
         ("teacher", example.teachers, config.teacher),
     ]
-    chosen: list[Response] = []
-    for source, texts, wanted in offered:
-        if source not in sources or not wanted:
+    demonstrations: list[Response] = []
+    for source, texts, count in pools:
+        if source not in sources or not count:
             continue
         usable = [text for text in texts if fits(text)]
         counts.too_long += len(texts) - len(usable)
-        if len(usable) > wanted:
-            usable = choose(example, usable, wanted)
-        chosen += [Response(text, source) for text in usable]
-    return chosen
+        # too long ones are dropped before the choice, so that it always yields `count` if possible
+        if len(usable) > count:
+            usable = choose(example, usable, count)
+        demonstrations += [Response(text, source) for text in usable]
+    return demonstrations
 
 
 class _Clock:

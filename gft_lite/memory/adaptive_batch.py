@@ -1,14 +1,13 @@
-"""Batches that fit: running out of memory halves them and repeats, it does not end a run.
+"""Smaller batches after an out-of-memory error: the batch is halved and the work repeated.
 
-Training: the gradients of a step are thrown away and computed again in smaller micro-batches. They
-are the same, since the trainer divides by the tokens of the whole step.
-Sampling: the rollout is drawn again from the same random state in smaller batches. The answers are
-others than the large batch would have given, had it fitted (a batch shares its random numbers), and
-just those of a run that began with the smaller one. Answers that are already drawn are kept where
-only the training fails.
+Training: the gradients of the step are discarded and computed again in smaller micro-batches. They
+are the same, because the trainer divides by the tokens of the whole step.
+Sampling: the rollout is drawn again from the same random state in smaller batches. The samples
+differ from those of the larger batch (a batch shares its random numbers) but match a run that
+started at the smaller size. If only training fails, the samples are kept.
 
-Sizes never grow again within a run, and checkpoints carry them into a resumed one. What measures,
-compares and distils goes on in the same way.
+Sizes never grow again within a run, and checkpoints store them for the resumed run. Evaluation,
+comparison and distillation use the same functions.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from gft_lite.runs.events import OutOfMemoryEvent
 from gft_lite.types import ModelError, TrainingError
 
 State = TypeVar("State")
-TOKENS_AT_ONCE = 16384  # where nothing is learned and no setting says how many
+TOKENS_AT_ONCE = 16384  # micro-batch without gradient, if no setting names a size
 SIGNS = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")
 
 log = logging.getLogger("gft_lite")
@@ -45,9 +44,9 @@ def _fewer_tokens(before: int, after: int) -> None:
 
 @dataclass
 class AdaptiveBatchSize:
-    """The batch sizes of a run or a command, and what happens where one of them was too large.
+    """The batch sizes of a run or a command, which shrink after an out-of-memory error.
 
-    tell: hears of every change, as an event without a step; where there is none, the log does.
+    tell: called with an event after every change; without it the change is logged.
     """
 
     rollout_batch: int
@@ -109,14 +108,14 @@ def in_micro_batches(
     tokens: int = TOKENS_AT_ONCE,
     smaller: Callable[[int, int], None] = _fewer_tokens,
 ) -> State:
-    """Call `each` on every micro-batch, all over again from `start` where one does not fit.
+    """Call `each` on every micro-batch; start again with smaller ones if one does not fit.
 
     Args:
         sequences: what is split.
-        start: clears what an attempt before left, and returns what `each` adds to.
+        start: discards the results of an earlier attempt and returns the state `each` adds to.
         each: works on one micro-batch.
         tokens: most of them in a micro-batch, padding included.
-        smaller: hears of (tokens before, tokens now); the log, where nobody else does.
+        smaller: called with (tokens before, tokens now); logs the change by default.
 
     Raises:
         TrainingError: a single sequence does not fit.
@@ -133,7 +132,7 @@ def in_micro_batches(
             if not is_out_of_memory(error):
                 raise
         del state
-        start()  # what the attempt left goes before the cache is emptied
+        start()  # frees the results of the attempt before the cache is emptied
         _free(random)
         longest = max(map(len, part), default=0)
         if len(part) < 2:
@@ -141,7 +140,7 @@ def in_micro_batches(
                 f"one sequence of {longest} tokens does not fit into memory, even alone; "
                 f"{_remedies('model.gradient_checkpointing=true')}"
             )
-        # half of what was tried, which may be less than what was allowed
+        # half of the batch that failed, which may be smaller than the limit
         after = max(longest, min(tokens, len(part) * longest) // 2)
         smaller(tokens, after)
         tokens = after
@@ -154,11 +153,11 @@ def generate_in_batches(
     batch: int,
     smaller: Callable[[int, int], None] = _fewer_answers,
 ) -> list[Generated]:
-    """`policy.generate`, with half the batch wherever it does not fit.
+    """`policy.generate`, with half the batch after every out-of-memory error.
 
     Args:
         policy, prompts, sampling, batch: see `Policy.generate`.
-        smaller: hears of (batch before, batch now); the log, where nobody else does.
+        smaller: called with (batch before, batch now); logs the change by default.
 
     Raises:
         TrainingError: not even one answer fits.
@@ -190,7 +189,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def held_gib(device: torch.device) -> float:
-    """GiB: the most that torch held of a GPU, or what this process holds of a CPU's memory now."""
+    """GiB: peak of torch's tensors on a GPU, or the current memory of this process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / GIB
     import psutil
@@ -236,8 +235,10 @@ def _random_state() -> tuple[torch.Tensor, list[torch.Tensor]]:
 
 
 def _free(random: tuple[torch.Tensor, list[torch.Tensor]]) -> None:
-    """Give memory back and take the random state of before. Not to be called while the error that
-    was caught is alive: its frames hold the tensors that were too many."""
+    """Free memory and restore the random state.
+
+    Call it outside the `except` block: the frames of the caught error keep its tensors alive.
+    """
     gc.collect()
     torch.set_rng_state(random[0])
     if _on_cuda():

@@ -1,4 +1,4 @@
-"""What to change where a run does not fit: settings that leave the result alone come first."""
+"""Changes that make a run fit into memory; settings that do not change the result come first."""
 
 from __future__ import annotations
 
@@ -28,15 +28,17 @@ def settings_that_fit(
     shorter answers.
     """
     for start in _starts(config):
-        fitting = shrunk(start, shape, card_gib, device=device)
-        if forecast(fitting, shape, device=device).verdict(card_gib) == "fits":
-            return changes(config, fitting)
+        smaller = shrunk(start, shape, card_gib, device=device)
+        if forecast(smaller, shape, device=device).verdict(card_gib) == "fits":
+            return changes(config, smaller)
     return None
 
 
 def too_large(config: RunConfig, card_gib: float) -> str | None:
-    """A sentence where no batch is small enough for the card; None where one may be, or where the
-    model's shape is not known."""
+    """A message if no batch is small enough for the card.
+
+    None if a batch may fit, or if the shape of the model is not known.
+    """
     try:
         shape = shape_of(config.model)
     except ModelError:
@@ -48,11 +50,11 @@ def too_large(config: RunConfig, card_gib: float) -> str | None:
     if needed * (1 - FORECAST_ERROR) <= card_gib:
         return None
     sets = " ".join(f"--set {c}" for c in settings_that_fit(config, shape, card_gib) or [])
-    fitting = ", ".join(smaller_models(config, card_gib)[:3])
-    todo = sets or (f"a smaller model fits: {fitting}" if fitting else "take a smaller model")
+    models = ", ".join(smaller_models(config, card_gib)[:3])
+    advice = sets or (f"a smaller model fits: {models}" if models else "take a smaller model")
     return (
         f"{config.model.name} with these settings needs {needed:.1f} GiB at the least (forecast), "
-        f"the GPU has {card_gib:.1f}: {todo} (`gft-lite estimate` shows the parts)"
+        f"the GPU has {card_gib:.1f}: {advice} (`gft-lite estimate` shows the parts)"
     )
 
 
@@ -62,10 +64,10 @@ def shrunk(
     """The run with the batches of its largest phase halved until it fits, or until that phase works
     on single sequences or a few answers."""
     while True:
-        found = forecast(config, shape, device=device)
-        if found.verdict(card_gib) == "fits":
+        needed = forecast(config, shape, device=device)
+        if needed.verdict(card_gib) == "fits":
             return config
-        section, key = SMALLER[found.peak_phase]
+        section, key = SMALLER[needed.peak_phase]
         size = getattr(getattr(config, section), key)
         longest = config.data.max_prompt_tokens + config.group.max_new_tokens
         least = longest if key == "micro_batch_tokens" else FEW_ANSWERS
@@ -76,12 +78,12 @@ def shrunk(
 
 def smaller_models(config: RunConfig, card_gib: float, *, device: Device = "cuda") -> list[str]:
     """Public models whose forecast fits with the run's own settings, largest first."""
-    found = [
+    names = [
         name
         for name, shape in KNOWN.items()
         if forecast(config, shape, device=device).verdict(card_gib) == "fits"
     ]
-    return sorted(found, key=lambda name: -KNOWN[name].parameters)
+    return sorted(names, key=lambda name: -KNOWN[name].parameters)
 
 
 def changes(before: RunConfig, after: RunConfig) -> list[str]:

@@ -20,17 +20,17 @@ class Card:
 
 @cache
 def this_card() -> Card | None:
-    """The first GPU, or None where there is none or its driver does not answer."""
+    """The first GPU; None without a GPU or if its driver does not answer."""
     try:
-        said = subprocess.run(
+        answer = subprocess.run(
             QUESTION, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return card_of(said.stdout)
+    return card_of(answer.stdout)
 
 
-def card_of(said: str) -> Card | None:
-    """The first line of `name, MiB`; None where it is none."""
-    name, comma, mib = (said.splitlines() or [""])[0].rpartition(",")
+def card_of(output: str) -> Card | None:
+    """Parse the first line, `name, MiB`; None if it has another form."""
+    name, comma, mib = (output.splitlines() or [""])[0].rpartition(",")
     return Card(name.strip(), int(mib) / 1024) if comma and mib.strip().isdigit() else None

@@ -101,14 +101,14 @@ def forecast(config: RunConfig, shape: Shape, *, device: Device = "cuda") -> For
         }
     }
     if "self" in config.method.sources and group.self_:
-        drawn = train.prompts_per_step * train.updates_per_rollout * group.self_
+        responses = train.prompts_per_step * train.updates_per_rollout * group.self_
         phases["rollout"] = _sampling(
-            shape, config, min(train.rollout_batch, drawn), width, dequantised
+            shape, config, min(train.rollout_batch, responses), width, dequantised
         )
     if config.data.eval_path:
-        asked = config.eval.examples * max(1, config.eval.k)
+        responses = config.eval.examples * max(1, config.eval.k)
         phases["evaluation"] = _sampling(
-            shape, config, min(config.eval.batch, asked), width, dequantised
+            shape, config, min(config.eval.batch, responses), width, dequantised
         )
     return Forecast(resident, phases, CUDA_CONTEXT if device == "cuda" else 0)
 
@@ -133,12 +133,12 @@ def _group_size(group: GroupConfig, sources: Iterable[str]) -> int:
 
 def _adapter_parameters(lora: LoraConfig, shape: Shape) -> int:
     """Both factors of every module that gets an adapter, in every layer of the language model."""
-    chosen = [
+    widths = [
         sum(sizes)
         for name, sizes in shape.linears.items()
         if lora.targets == "all-linear" or name in lora.targets
     ]
-    return shape.layers * lora.r * sum(chosen)
+    return shape.layers * lora.r * sum(widths)
 
 
 def _training(
@@ -160,15 +160,15 @@ def _training(
     layer = tokens * (4 * norms + width * saved)
     mask = tokens * longest * (1 + width)
     # the gradients of the MLP's three inner tensors, and a LoRA input in 32 bits
-    moment = tokens * inner * (3 * width + 4) + dequantised
+    peak = tokens * inner * (3 * width + 4) + dequantised
     if config.model.gradient_checkpointing:
-        kept, moment = shape.layers * tokens * hidden * width, layer + moment
+        stored, peak = shape.layers * tokens * hidden * width, layer + peak
     else:
-        kept = shape.layers * layer
+        stored = shape.layers * layer
     log_probs = _log_probs(shape, tokens, width)
-    if log_probs > moment:
-        return {"activations": kept + mask, "log-probs": log_probs}
-    return {"activations": kept + mask, "backward through a layer": moment}
+    if log_probs > peak:
+        return {"activations": stored + mask, "log-probs": log_probs}
+    return {"activations": stored + mask, "backward through a layer": peak}
 
 
 def _log_probs(shape: Shape, tokens: int, width: int) -> int:

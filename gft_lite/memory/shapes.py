@@ -69,7 +69,7 @@ class Shape:
 
     @property
     def embedding_parameters(self) -> int:
-        """Embedding, and the output head where it is another matrix; never quantised."""
+        """Embedding, and the output head if it is not tied to it; never quantised."""
         return self.vocab * self.hidden * (1 if self.tied else 2)
 
     @property
@@ -99,8 +99,8 @@ KNOWN: dict[str, Shape] = {
 
 
 def shape_of(model: ModelConfig) -> Shape:
-    """The shape of a model by its name: its own `config.json` where it is on this disk, else the
-    table.
+    """The shape of a model by its name: from its `config.json` if that is on this disk, else from
+    the table.
 
     Raises:
         ModelError: neither says anything, or the config describes another kind of model.
@@ -122,8 +122,8 @@ def shape_of(model: ModelConfig) -> Shape:
 def known_shape(name: str) -> Shape | None:
     """The table's entry for a hub name: `Qwen/Qwen2.5-1.5B-Instruct` is a `qwen2.5-1.5b`."""
     last = name.rsplit("/", 1)[-1].lower()
-    fitting = [key for key in KNOWN if last == key or last.startswith(f"{key}-")]
-    return KNOWN[max(fitting, key=len)] if fitting else None
+    keys = [key for key in KNOWN if last == key or last.startswith(f"{key}-")]
+    return KNOWN[max(keys, key=len)] if keys else None
 
 
 def shape_from_config(config: Mapping[str, Any], where: str = "config.json") -> Shape:
@@ -177,7 +177,7 @@ def _config_file(model: ModelConfig) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        found = try_to_load_from_cache(model.name, "config.json", revision=model.revision)
+        file = try_to_load_from_cache(model.name, "config.json", revision=model.revision)
     except ValueError:  # no hub name
         return None
-    return Path(found) if isinstance(found, str) else None
+    return Path(file) if isinstance(file, str) else None

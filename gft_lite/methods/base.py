@@ -17,10 +17,10 @@ class LossInputs:
 
     logps: log-probability of each response token under the current policy, nats, any shape.
     advantages: the response's advantage, at each of its tokens.
-    own: bool, true at tokens that a policy of this run sampled; None where all or none are.
-    ref_logps: the same tokens under the reference policy, where the method asks for it.
-    old_logps: the same tokens under the policy that sampled them, where the method asks for it.
-    ref_kl: KL(reference ‖ policy) of the whole next-token distribution, where it asks for it.
+    own: bool, true at tokens that a policy of this run sampled; None if all or none are.
+    ref_logps: the same tokens under the reference policy, if the method asks for it.
+    old_logps: the same tokens under the policy that sampled them, if the method asks for it.
+    ref_kl: KL(reference ‖ policy) of the whole next-token distribution, if the method asks for it.
     progress: how much of the run is done, from 0 at the first step to 1 at the last.
     """
 
@@ -45,7 +45,7 @@ class Method:
     loss: (config, inputs) → per-token loss, shape of `training.provenance.logps`.
     tau: (config, source) → probability below which a token's weight is rectified: 0 none, above 1
         all (for the log).
-    needs_reference: the loss reads `ref_logps` (and is then not zero where the advantage is).
+    needs_reference: the loss reads `ref_logps` (and is then not zero if the advantage is).
     needs_ref_kl: the loss reads `ref_kl`.
     needs_old: the loss reads `old_logps`.
     separate_means: tokens of demonstrations and of self answers are averaged apart.

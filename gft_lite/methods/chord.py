@@ -27,6 +27,7 @@ from gft_lite.methods.grpo import grpo_loss
 
 def phi_weight(logps: Tensor) -> Tensor:
     """sg(p·(1 − p)): tokens that are settled either way weigh little. Shape of `logps`."""
+    # largest at p = 1/2
     probs = logps.detach().exp()
     return probs * (1 - probs)
 
@@ -47,6 +48,7 @@ def chord_loss(
     phi: bool,
 ) -> Tensor:
     """Per token; (B, T) log-probs in nats, `own` true at tokens the policy sampled."""
+    # both losses at every token; `own` chooses one of them below
     expert = -(phi_weight(logps) if phi else 1.0) * logps
     reinforced = grpo_loss(logps, old_logps, advantages, clip)
     return torch.where(own, (1 - mu) * reinforced, mu * expert)

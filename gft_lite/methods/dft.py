@@ -9,6 +9,7 @@ from gft_lite.methods.base import Method
 
 def dft_loss(logps: Tensor) -> Tensor:
     """−sg(π)·log π, per token; `logps` (B, T) in nats."""
+    # the weight cancels the 1/π of the gradient of log π
     return -logps.detach().exp() * logps
 
 

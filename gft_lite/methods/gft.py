@@ -34,6 +34,7 @@ from gft_lite.types import Source
 
 def rectified_coefficient(logps: Tensor, tau: float | Tensor) -> Tensor:
     """C(π) of eq. 5, same shape as `logps`; no gradient flows through it."""
+    # detached: C(π) is a weight of the gradient, not a term of the loss
     probs = logps.detach().exp()
     return torch.where(probs < tau, probs, torch.ones_like(probs))
 
@@ -58,6 +59,7 @@ def _tau(config: GftMethod, source: Source) -> float:
 
 def _loss(config: GftMethod, inputs: LossInputs) -> Tensor:
     tau: float | Tensor = config.tau
+    # one τ a token: self responses can be left unrectified
     if inputs.own is not None:
         tau = torch.where(inputs.own, _tau(config, "self"), _tau(config, "expert"))
     loss = gft_loss(inputs.logps, inputs.advantages, tau)

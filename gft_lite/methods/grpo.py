@@ -27,12 +27,15 @@ def grpo_loss(logps: Tensor, old_logps: Tensor, advantages: Tensor, clip: float)
         advantages: (B,) or (B, T).
         clip: half-width ε of the trusted interval of the ratio.
     """
+    # r = 1 with gradient when the policy has not moved since it sampled
     ratio = (logps - old_logps.detach()).exp()
     advantages = per_token(advantages, logps)
+    # the minimum is pessimistic for both signs of A: clipping never makes a step larger
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
 
 
 def _loss(config: GrpoMethod, inputs: LossInputs) -> Tensor:
+    # with one update a rollout the sampling policy is the current one
     old = inputs.logps.detach() if inputs.old_logps is None else inputs.old_logps
     loss = grpo_loss(inputs.logps, old, inputs.advantages, config.clip)
     if config.kl_coef and inputs.ref_logps is not None:

@@ -11,5 +11,6 @@ def k3(logps: Tensor, ref_logps: Tensor) -> Tensor:
     Source: J. Schulman, "Approximating KL divergence" (2020); used as in arXiv 2402.03300, eq. 4.
     Shapes: both (B, T), nats; so is the result.
     """
+    # e^r − 1 ≥ r, so every term is at least 0
     log_ratio = ref_logps - logps
     return log_ratio.exp() - log_ratio - 1

@@ -35,6 +35,7 @@ def luffy_loss(
         own: bool, broadcastable to (B, T): sampled by the policy itself.
         gamma: shape of f; the smaller, the more unlikely tokens weigh.
     """
+    # not detached: the gradient flows through f, which lifts unlikely tokens
     probs = logps.exp()
     shaped = probs / (probs + gamma)
     ratio = (logps - old_logps.detach()).exp()

@@ -18,6 +18,7 @@ from gft_lite.methods.base import LossInputs, Method
 
 def psft_loss(logps: Tensor, old_logps: Tensor, clip_low: float, clip_high: float) -> Tensor:
     """Per token; both log-probs (B, T) in nats."""
+    # with A = 1 the minimum is r below 1 − ε_low, so only the upper bound limits a step
     ratio = (logps - old_logps.detach()).exp()
     return -torch.minimum(ratio, ratio.clamp(1 - clip_low, 1 + clip_high))
 

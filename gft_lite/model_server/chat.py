@@ -1,7 +1,7 @@
-"""One prompt answered by base and adapters, all answers growing side by side.
+"""Answer one prompt with base and adapters, all responses growing side by side.
 
-An answer grows a few tokens at a time through the narrow protocol of a policy, which keeps no cache
-between calls: each stride reads prompt and answer again, a price paid for every backend alike.
+A response grows by a few tokens at a time. The protocol of a policy keeps no key-value cache
+between calls, so each stride reads prompt and response again; in return every backend works.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from gft_lite.adapters.compare import Column
-from gft_lite.model_server.model_cache import ModelCache, ModelSpec, Say, adapter_name, identity
+from gft_lite.adapters.compare import LoadedAdapters
+from gft_lite.model_server.model_cache import ModelCache, ModelSpec, Say, identity_fields
 from gft_lite.models import Sampling
 from gft_lite.models.multi_adapter import using
 from gft_lite.rewards import Spec, Target, build_scorer
@@ -22,7 +22,7 @@ STRIDE_TOKENS = 16
 
 
 def chat(
-    held: ModelCache,
+    cache: ModelCache,
     say: Say,
     *,
     model: dict[str, Any],
@@ -34,22 +34,23 @@ def chat(
     temperature: float = 0.0,
     seed: int = 0,
 ) -> None:
-    """Answer; where a reward is named, score every answer against the reference answer.
+    """Answer; if a reward is named, score every response against the reference answer.
 
     Raises:
-        DataError: the prompt leaves no room for an answer.
-        RewardError: the reward needs a reference answer that is not there.
+        DataError: the prompt leaves no room for a response.
+        RewardError: the reward needs a reference answer and there is none.
     """
-    found = held.ready(ModelSpec.of(model, adapters))
-    say("columns", columns=[identity(c) for c in found.columns], remarks=found.remarks)
-    ids = held.policy.chat.prompt_ids((Message("user", prompt),))
-    longest = min(max_new_tokens, held.policy.max_length - len(ids))
-    if longest < 1:
+    loaded = cache.load(ModelSpec.of(model, adapters))
+    columns = [identity_fields(identity) for identity in loaded.identities]
+    say("columns", columns=columns, remarks=loaded.remarks)
+    ids = loaded.policy.chat.prompt_ids((Message("user", prompt),))
+    response_tokens = min(max_new_tokens, loaded.policy.max_length - len(ids))
+    if response_tokens < 1:
         raise DataError(
             f"the prompt has {len(ids):,} tokens, and {model['name']} reads "
-            f"{held.policy.max_length:,} together with the answer; shorten it"
+            f"{loaded.policy.max_length:,} together with the answer; shorten it"
         )
-    texts = _grow(held.policy, say, found.columns, ids, Sampling(longest, temperature), seed)
+    texts = _grow(loaded, say, ids, Sampling(response_tokens, temperature), seed)
     if reward is not None:
         target = Target(answer, (answer,) if answer else (), prompt)
         with build_scorer(reward) as scorer:
@@ -59,28 +60,25 @@ def chat(
 
 
 def _grow(
-    policy: Any,
-    say: Say,
-    columns: Sequence[Column],
-    prompt: Sequence[int],
-    sampling: Sampling,
-    seed: int,
+    loaded: LoadedAdapters, say: Say, prompt: Sequence[int], sampling: Sampling, seed: int
 ) -> list[str]:
-    """Every column's answer; each grows by a stride in turn."""
-    answers: list[tuple[int, ...]] = [()] * len(columns)
+    """The response of every column; each grows by a stride in turn."""
+    policy, columns = loaded.policy, loaded.identities
+    responses: list[tuple[int, ...]] = [()] * len(columns)
     growing = list(range(len(columns)))
     policy.sample_mode()
     torch.manual_seed(seed)
     while growing:
         for i in tuple(growing):
-            left = sampling.max_new_tokens - len(answers[i])
+            left = sampling.max_new_tokens - len(responses[i])
             stride = Sampling(min(STRIDE_TOKENS, left), sampling.temperature)
-            with using(policy, adapter_name(columns[i])):
-                more = policy.generate([[*prompt, *answers[i]]], stride, 1)[0]
-            answers[i] += more.token_ids
-            cut = not more.finished and len(answers[i]) >= sampling.max_new_tokens
+            with using(policy, columns[i].active):
+                more = policy.generate([[*prompt, *responses[i]]], stride, 1)[0]
+            responses[i] += more.token_ids
+            cut = not more.finished and len(responses[i]) >= sampling.max_new_tokens
             if more.finished or cut:
                 growing.remove(i)
-            text = policy.chat.text(answers[i]).rstrip("\ufffd")  # the half of a character
+            # a character whose bytes are not complete yet is decoded to U+FFFD
+            text = policy.chat.text(responses[i]).rstrip("\ufffd")
             say("text", column=i, text=text, ended=more.finished or cut, cut=cut)
-    return [policy.chat.text(answer) for answer in answers]
+    return [policy.chat.text(response) for response in responses]

@@ -23,20 +23,20 @@ FOLDER = "THIS_FOLDER"
 
 
 def mix(
-    held: ModelCache, say: Say, *, model: dict[str, Any], parts: list[tuple[str, float]], out: str
+    cache: ModelCache, say: Say, *, model: dict[str, Any], parts: list[tuple[str, float]], out: str
 ) -> None:
     """Write Σ weight·adapter as one adapter."""
-    held.drop()
+    cache.drop()
     listed = [Part(Path(path), weight) for path, weight in parts]
     write_mix(ModelConfig(**model), listed, Path(out))
     say("mixed", out=out)
 
 
 def export(
-    held: ModelCache, say: Say, *, path: str, kind: Kind, out: str, dtype: Dtype = "bfloat16"
+    cache: ModelCache, say: Say, *, path: str, kind: Kind, out: str, dtype: Dtype = "bfloat16"
 ) -> None:
     """Write an export, once it provably does what the adapter does, and a zip beside it."""
-    held.drop()
+    cache.drop()
     done = write_export(Path(path), kind, Path(out), dtype=dtype)
     say("checked")
     size = sum(file.stat().st_size for file in done.out.rglob("*") if file.is_file())
@@ -61,7 +61,7 @@ def export(
 
 
 def card(
-    held: ModelCache, say: Say, *, path: str, model: dict[str, Any], kind: Kind = "adapter"
+    cache: ModelCache, say: Say, *, path: str, model: dict[str, Any], kind: Kind = "adapter"
 ) -> None:
     """The card that an export would carry, before its checks have run."""
     folder, config = adapter_folder(Path(path)), ModelConfig(**model)

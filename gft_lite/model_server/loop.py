@@ -43,7 +43,7 @@ class Loop:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._held = ModelCache()
+        self._cache = ModelCache()
         self._current: object = None
         self._change = threading.Lock()  # of what is current
         self._inbox: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
@@ -68,13 +68,13 @@ class Loop:
             verb = VERBS.get(str(request.pop("do", None)))
             if verb is None:
                 raise GftError("the model process does not know this request")
-            verb(self._held, say, **request)
+            verb(self._cache, say, **request)
         except KeyboardInterrupt:
             end = {"kind": "stopped"}
         except GftError as error:
             end = {"kind": "refused", "message": str(error)}
         except torch.cuda.OutOfMemoryError:
-            self._held.drop()
+            self._cache.drop()
             end = {"kind": "refused", "message": NO_MEMORY}
         except Exception:
             traceback.print_exc()

@@ -1,31 +1,29 @@
-"""A file answered by base and adapters: figures, intervals, and what an old skill lost."""
+"""Score base and adapters on a file: figures, intervals, and forgetting on a retention set."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gft_lite.adapters.compare import Column, Comparison
+from gft_lite.adapters.compare import Column, LoadedAdapters, compare
 from gft_lite.config import DataConfig
-from gft_lite.evaluation.accuracy import base_answers, drift, evaluate
-from gft_lite.evaluation.statistics import mcnemar
-from gft_lite.evaluation.suite import DRIFT_PROMPTS
-from gft_lite.model_server.model_cache import ModelCache, ModelSpec, Say, adapter_name, identity
+from gft_lite.evaluation.accuracy import Evaluation, base_responses
+from gft_lite.evaluation.suite import DRIFT_PROMPTS, EvalSettings, drift_prompts, evaluate_suite
+from gft_lite.model_server.model_cache import ModelCache, ModelSpec, Say, identity_fields
 from gft_lite.models import Policy
 from gft_lite.models.multi_adapter import using
 from gft_lite.preflight.filters import filter_by_prompt_length, load_rows, prompt_length
 from gft_lite.report.compare_page import write_compare_page
-from gft_lite.rewards import Scorer, Spec, Target, build_scorer
-from gft_lite.types import Example, Score
+from gft_lite.rewards import Scorer, Spec, build_scorer
+from gft_lite.types import Example
 
 SENT_ROWS = 100
 SENT_DROPPED = 5
 
 
 def score(
-    held: ModelCache,
+    cache: ModelCache,
     say: Say,
     *,
     model: dict[str, Any],
@@ -38,137 +36,150 @@ def score(
     retention: str | None = None,
     page: str | None = None,
 ) -> None:
-    """Answer and score; rows that cannot be used are left out and said.
+    """Answer and score a file; rows that cannot be used are left out and reported.
 
     Args:
-        held: keeps the model afterwards.
-        say: told of every part that is done.
+        cache: keeps the model afterwards.
+        say: sends an event after every part of the work.
         model: the base.
         adapters: adapter, run or checkpoint folders.
         data: the file.
         reward: decides what is correct.
-        k: sampled answers a prompt; 0: greedy only.
+        k: sampled responses a prompt; 0: greedy only.
         limit: only the first rows, of both files.
-        max_new_tokens: longest answer.
-        retention: file of an old skill.
+        max_new_tokens: longest response.
+        retention: file of an earlier skill.
         page: where to write the comparison as HTML.
     """
-    held.drop()
-    parts = (len(adapters) + 1) * (1 + (k > 0) + bool(retention))
-    with build_scorer(reward) as plain, _Telling(plain, say, parts) as scorer:
-        asked = _rows(say, data, scorer, limit)
-        old = _rows(say, retention, scorer, limit) if retention else ()
-        found = held.compare(
-            ModelSpec.of(model, adapters),
-            asked,
-            scorer,
-            partial(_with_room, say, data),
-            k=k,
-            max_new_tokens=max_new_tokens,
+    parts_total = (len(adapters) + 1) * (1 + (k > 0) + bool(retention))
+    parts_done = 0
+
+    def on_scored(responses: int) -> None:
+        nonlocal parts_done
+        parts_done += 1
+        say("part", done=parts_done, of=parts_total, answers=responses)
+
+    with build_scorer(reward) as scorer:
+        target = _rows(say, data, scorer, limit)
+        retained = _rows(say, retention, scorer, limit) if retention else ()
+        loaded = cache.load(ModelSpec.of(model, adapters))
+        tokens = loaded.response_limit(max_new_tokens)
+        target = _short_enough(say, data, target, loaded.policy, tokens)
+        comparison = compare(
+            loaded, target, scorer, k=k, max_new_tokens=max_new_tokens, on_scored=on_scored
         )
-        tokens = min(max_new_tokens, held.policy.max_length // 2)
-        old = _with_room(say, retention or "", old, held.policy, tokens) if old else ()
-        kept = _kept(held.policy, found, asked, old, scorer, tokens)
+        if retained:
+            retained = _short_enough(say, retention or "", retained, loaded.policy, tokens)
+        forgetting = _forgetting(loaded, target, retained, scorer, tokens, on_scored)
     if page:
-        write_compare_page(found, Path(page))
+        write_compare_page(comparison, Path(page))
     say(
         "scored",
         columns=[
-            {**identity(c), "figures": c.evaluation.to_dict() if c.evaluation else None, **more}
-            for c, more in zip(found.columns, kept, strict=True)
+            {
+                **identity_fields(column.identity),
+                "figures": column.evaluation.to_dict() if column.evaluation else None,
+                **fields,
+            }
+            for column, fields in zip(comparison.columns, forgetting, strict=True)
         ],
-        pairs=[pair.in_words() for pair in found.pairs],
-        remarks=found.remarks,
-        rows=_answered(found.columns),
-        prompts=len(found.rows),
+        pairs=[pair.in_words() for pair in comparison.pairs],
+        remarks=comparison.remarks,
+        rows=_rows_sent(comparison.columns),
+        prompts=len(comparison.rows),
     )
 
 
 def _rows(say: Say, path: str, scorer: Scorer, limit: int | None) -> Sequence[Example]:
-    """The rows of a file that the reward can judge."""
+    """The rows of a file that have what the reward needs."""
     rows = load_rows(path, DataConfig(path=path, limit=limit, skip_bad_rows=True), scorer)
-    _tell_dropped(say, rows.dropped)
+    _report_dropped(say, rows.dropped)
     return rows.examples
 
 
-def _with_room(
-    say: Say, path: str, examples: Sequence[Example], policy: Policy, answer_tokens: int
+def _short_enough(
+    say: Say, path: str, examples: Sequence[Example], policy: Policy, response_tokens: int
 ) -> Sequence[Example]:
-    """Those whose prompt leaves room for an answer."""
-    kept = filter_by_prompt_length(
+    """The examples whose prompt leaves room for a response."""
+    rows = filter_by_prompt_length(
         examples,
         prompt_length(policy),
-        policy.max_length - answer_tokens,
+        policy.max_length - response_tokens,
         path,
         advice="choose a shorter longest answer",
         skip_bad_rows=True,
     )
-    _tell_dropped(say, kept.dropped)
-    return kept.examples
+    _report_dropped(say, rows.dropped)
+    return rows.examples
 
 
-def _tell_dropped(say: Say, dropped: Sequence[str]) -> None:
+def _report_dropped(say: Say, dropped: Sequence[str]) -> None:
     if dropped:
         say("dropped", count=len(dropped), rows=dropped[:SENT_DROPPED])
 
 
-def _kept(
-    policy: Any,
-    found: Comparison,
-    asked: Sequence[Example],
-    old: Sequence[Example],
+def _forgetting(
+    loaded: LoadedAdapters,
+    target: Sequence[Example],
+    retained: Sequence[Example],
     scorer: Scorer,
     max_new_tokens: int,
+    on_scored: Callable[[int], None],
 ) -> list[dict[str, Any]]:
-    """Per column: greedy accuracy on the old skill, and how far it moved from the base."""
-    probes = (*asked[:DRIFT_PROMPTS], *old[:DRIFT_PROMPTS])
-    answers = base_answers(policy, probes, max_new_tokens=max_new_tokens, batch=DRIFT_PROMPTS)
-    base: list[bool] = []
-    out: list[dict[str, Any]] = []
-    for column in found.columns:
-        figures, p_value = None, None
-        with using(policy, adapter_name(column)):
-            if old:
-                after = evaluate(policy, old, scorer, max_new_tokens=max_new_tokens)
-                right = [answered.correct for answered in after.answers]
-                base = base or right
-                figures, p_value = after.to_dict(), mcnemar(base, right).p_value
-            moved = drift(policy, answers).nats_per_token if column.adapter else 0.0
-        out.append({"old_skill": figures, "old_skill_p_value": p_value, "kl_nats_per_token": moved})
-    return out
+    """Per column: accuracy on the retention set against the base, and drift from the base."""
+    policy = loaded.policy
+    responses = base_responses(
+        policy,
+        drift_prompts(target, retained),
+        max_new_tokens=max_new_tokens,
+        batch=DRIFT_PROMPTS,
+    )
+    base: Evaluation | None = None
+    columns: list[dict[str, Any]] = []
+    for identity in loaded.identities:
+        with using(policy, identity.active):
+            result = evaluate_suite(
+                policy,
+                scorer,
+                EvalSettings(max_new_tokens=max_new_tokens),
+                retention=retained,
+                retention_before=base,
+                # the base does not drift from itself
+                responses_of_base=responses if identity.adapter else (),
+                on_scored=on_scored,
+            ).forgetting
+        base = base or result.after
+        p_value = None
+        if result.after:
+            p_value = result.paired.p_value if result.paired else 1.0  # the base against itself
+        columns.append(
+            {
+                "old_skill": result.after.to_dict() if result.after else None,
+                "old_skill_p_value": p_value,
+                "kl_nats_per_token": result.drift.nats_per_token if result.drift else 0.0,
+            }
+        )
+    return columns
 
 
-def _answered(columns: Sequence[Column]) -> list[dict[str, Any]]:
-    """Row by row what every column said, those that disagree most first."""
-    everyone = [c.evaluation.answers for c in columns if c.evaluation]
+def _rows_sent(columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """The responses of all columns by row, the largest differences in reward first."""
+    results = [c.evaluation.answers for c in columns if c.evaluation]
     rows = [
         {
-            "row": answers[0].row,
-            "prompt": answers[0].prompt,
-            "answer": answers[0].answer,
-            "texts": [a.greedy for a in answers],
-            "scores": [{"value": a.greedy_reward, "verdict": a.greedy_verdict} for a in answers],
+            "row": row[0].row,
+            "prompt": row[0].prompt,
+            "answer": row[0].answer,
+            "texts": [result.greedy for result in row],
+            "scores": [
+                {"value": result.greedy_reward, "verdict": result.greedy_verdict} for result in row
+            ],
         }
-        for answers in zip(*everyone, strict=True)
+        for row in zip(*results, strict=True)
     ]
 
-    def apart(row: dict[str, Any]) -> float:
+    def agreement(row: dict[str, Any]) -> float:
         values = [score["value"] for score in row["scores"]]
         return min(values) - max(values)
 
-    return sorted(rows, key=apart)[:SENT_ROWS]
-
-
-class _Telling(Scorer):
-    """Tells of every call: one a column and kind of answer, which is a part of the whole."""
-
-    def __init__(self, plain: Scorer, say: Say, parts: int) -> None:
-        super().__init__(plain.parts, timeout_seconds=5.0)
-        self._say, self._parts, self._done = say, parts, 0
-
-    def score(self, items: Sequence[tuple[str, Target]]) -> list[Score]:
-        """The scores, told."""
-        scores = super().score(items)
-        self._done += 1
-        self._say("part", done=self._done, of=self._parts, answers=len(items))
-        return scores
+    return sorted(rows, key=agreement)[:SENT_ROWS]

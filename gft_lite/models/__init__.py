@@ -1,4 +1,4 @@
-"""Models behind one narrow protocol; everything a library does oddly stays in its file here."""
+"""Models behind one narrow protocol. Workarounds for a library stay in its own file."""
 
 from gft_lite.models.base import Generated, Policy, Sampling, TokenStats
 from gft_lite.models.load import load_policy, load_tokenizer

@@ -1,7 +1,7 @@
-"""Which backend a run gets, and why, in one line.
+"""Choice of the backend of a run, with the reason as one line.
 
-Nothing here imports transformers, peft or unsloth: Unsloth must come first, so the choice is made
-from what is installed.
+This module does not import transformers, peft or unsloth: Unsloth must be imported first, so the
+choice uses the installed versions only.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ BEFORE_UNSLOTH = ("transformers", "peft", "trl")  # modules it must be imported 
 
 @dataclass(frozen=True)
 class Machine:
-    """What decides the choice.
+    """The facts that the choice depends on.
 
     cuda: torch sees a CUDA GPU.
     torch: version of torch, with the build's suffix.
     torch_cuda: CUDA version torch was built for; None in a build for CPUs.
     nvidia: an NVIDIA driver is here and CUDA_VISIBLE_DEVICES does not hide its GPUs.
-    unsloth, zoo: versions installed; None where missing.
+    unsloth, zoo: versions installed; None if missing.
     imported: modules imported already.
     """
 
@@ -47,21 +47,21 @@ class Machine:
     imported: frozenset[str]
 
 
-def choose_backend(wanted: str) -> tuple[Backend, str]:
+def choose_backend(setting: str) -> tuple[Backend, str]:
     """Resolve `model.backend` on this machine to (backend, reason).
 
     Raises:
         ModelError: Unsloth is asked for and cannot be used; says what to do.
     """
-    return choose(wanted, this_machine())
+    return choose(setting, this_machine())
 
 
-def choose(wanted: str, machine: Machine) -> tuple[Backend, str]:
+def choose(setting: str, machine: Machine) -> tuple[Backend, str]:
     """`choose_backend` on a given machine."""
-    if wanted == "hf":
+    if setting == "hf":
         return "hf", "chosen in model.backend"
     problem = _unsloth_problem(machine)
-    if wanted == "unsloth":
+    if setting == "unsloth":
         if problem := problem or _gpu_problem(machine):
             raise ModelError(f"model.backend=unsloth: {problem}; or --set model.backend=hf")
         if machine.cuda:
@@ -90,11 +90,11 @@ def _gpu_problem(machine: Machine) -> str | None:
 
 
 def _unsloth_problem(machine: Machine) -> str | None:
-    for package, found in (("unsloth", machine.unsloth), ("unsloth-zoo", machine.zoo)):
-        if found is None:
+    for package, installed in (("unsloth", machine.unsloth), ("unsloth-zoo", machine.zoo)):
+        if installed is None:
             return f"{package} is not installed: {INSTALL}"
-        if _numbers(found) < _numbers(OLDEST_UNSLOTH):
-            return f"{package} {found} is older than {OLDEST_UNSLOTH}: {INSTALL}"
+        if _numbers(installed) < _numbers(OLDEST_UNSLOTH):
+            return f"{package} {installed} is older than {OLDEST_UNSLOTH}: {INSTALL}"
     early = [name for name in BEFORE_UNSLOTH if name in machine.imported]
     if early and "unsloth" not in machine.imported:
         return (

@@ -1,4 +1,4 @@
-"""The protocol a model answers to: generate, score tokens, step back to the reference, save."""
+"""The protocol of a policy: generate, compute log-probs, switch to the reference, save."""
 
 from __future__ import annotations
 

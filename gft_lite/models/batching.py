@@ -1,7 +1,8 @@
-"""Text becomes tokens here, and nowhere else: chat template, response mask, padding, micro-batches.
+"""From text to token batches: chat template, response mask, padding, micro-batches.
 
-Padding is on the right and positions are contiguous, so that an attention mask and a causal mask
-alone mean the same. Masks come from lengths, never from `ids != pad` (pad may equal eos).
+No other module tokenizes. Padding is on the right and positions are contiguous, so the causal mask
+alone gives real tokens the same result as with an attention mask. Masks are computed from lengths,
+never from `ids != pad`, because the pad token may be the eos token.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ PLAIN_SEPARATOR = "\n\n"  # between turns, for models without a chat template
 class TokenSequence:
     """One prompt with one response, as token ids.
 
-    `key` is (group, response) within the step, so that what is measured finds its way back.
-    `old_logps` are its log-probs under the policy that sampled it, where a method needs them.
+    key: (group, response) within the step, to assign measurements to responses.
+    old_logps: log-probs in nats under the policy that sampled the response, if the method needs
+        them.
     """
 
     prompt_ids: tuple[int, ...]
@@ -43,8 +45,8 @@ class TokenBatch:
 
     input_ids, attention_mask: (B, L). positions: (B, T), index into L of the token that *predicts*
     response token t. targets: (B, T) response ids. mask: (B, T) bool, true at response tokens.
-    advantages: (B,). own: (B,) bool, true at self answers. old_logps: (B, T), or None where no
-    sequence brings them.
+    advantages: (B,). own: (B,) bool, true at self answers. old_logps: (B, T), or None if a
+    sequence has none.
     """
 
     sequences: tuple[TokenSequence, ...]
@@ -76,11 +78,11 @@ class TokenBatch:
         )
 
     def flat(self, values: Tensor) -> Tensor:
-        """(N,) values at the N response tokens, row by row, of what broadcasts to (B, T)."""
+        """(B, T), or a shape that broadcasts to it → (N,) values at the response tokens."""
         return values.expand(self.mask.shape)[self.mask]
 
     def padded(self, flat: Tensor) -> Tensor:
-        """(B, T) with zeros outside the mask: the inverse of `flat`."""
+        """(N,) → (B, T) with zeros outside the mask: the inverse of `flat`."""
         return flat.new_zeros(self.mask.shape).masked_scatter(self.mask, flat)
 
 
@@ -100,9 +102,9 @@ class ChatFormat:
         )
 
     def prompt_text(self, prompt: Sequence[Message]) -> str:
-        """The text the model sees before it answers.
+        """The text before the response.
 
-        A template that takes no system turn gets it at the head of the first user turn.
+        If the template accepts no system turn, it is put before the first user turn.
 
         Raises:
             ModelError: the chat template refuses the turns.
@@ -112,7 +114,7 @@ class ChatFormat:
             return PLAIN_SEPARATOR.join(m.content for m in prompt) + PLAIN_SEPARATOR
         try:
             return self._template(turns)
-        except Exception as refusal:  # templates raise whatever they like
+        except Exception as refusal:  # a template may raise any exception
             if turns[0]["role"] != "system" or len(turns) < 2:
                 raise ModelError(_refused(turns, refusal)) from refusal
         merged = {
@@ -157,12 +159,13 @@ def _refused(turns: list[dict[str, str]], refusal: Exception) -> str:
 def _end_of_turn(tokenizer: Any) -> int:
     """The token that ends an assistant turn in the chat template, else the tokenizer's eos."""
     if tokenizer.chat_template:
-        marker = "\u241f"
+        marker = "\u241f"  # a character that no template contains
         turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": marker}]
         text = tokenizer.apply_chat_template(turns, tokenize=False)
         after = text.rpartition(marker)[2]
         ids = tokenizer(after, add_special_tokens=False)["input_ids"]
         special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+        # a plain token, such as a newline, also occurs inside a response and cannot end it
         if ids and ids[0] in special:
             return int(ids[0])
     return int(tokenizer.eos_token_id)
@@ -178,12 +181,14 @@ def collate(sequences: Sequence[TokenSequence], pad_id: int) -> TokenBatch:
     positions = torch.zeros((rows, responses), dtype=torch.long)
     targets = torch.zeros((rows, responses), dtype=torch.long)
     mask = torch.zeros((rows, responses), dtype=torch.bool)
+    # one response without old log-probs makes the ratio undefined for the whole batch
     has_old = all(s.old_logps is not None for s in sequences)
     old_logps = torch.zeros((rows, responses)) if has_old else None
     for row, s in enumerate(sequences):
         n, start, t = len(s), len(s.prompt_ids), len(s.response_ids)
         input_ids[row, :n] = torch.tensor(s.prompt_ids + s.response_ids)
         attention_mask[row, :n] = 1
+        # the token at position p − 1 predicts the token at position p
         positions[row, :t] = torch.arange(start - 1, start - 1 + t)
         targets[row, :t] = torch.tensor(s.response_ids)
         mask[row, :t] = True
@@ -210,6 +215,7 @@ def micro_batches(
     A sequence longer than the budget gets a batch of its own. Longest first means that a batch too
     large for memory shows at once.
     """
+    # sorted by length, so batch[0] is the longest row and decides the padded width
     batch: list[TokenSequence] = []
     for sequence in sorted(sequences, key=len, reverse=True):
         if batch and (len(batch) + 1) * len(batch[0]) > max_tokens:

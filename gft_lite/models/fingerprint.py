@@ -1,4 +1,4 @@
-"""Which base, which template, which weights: hashes that say whether two of them are the same.
+"""Hashes that identify base models, chat templates and weights.
 
 A base is identified by its `config.json` and by a cheap hash of its weights: for every safetensors
 file its size, its header (tensor names, types, shapes), and its data, in full up to 64 MiB, else
@@ -6,7 +6,7 @@ file its size, its header (tensor names, types, shapes), and its data, in full u
 differs in nearly every tensor, so the samples tell it apart; a file edited by hand in between two
 samples would not be noticed. 15 GB of weights take about a tenth of a second.
 
-Nothing here loads a model or asks the network: a hub name is looked up in the local cache.
+No model is loaded and no network is used: a hub name is looked up in the local cache.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ SAMPLES, SAMPLE_BYTES = 32, 2**20
 
 @dataclass(frozen=True)
 class BaseIdentity:
-    """Hashes (hex sha256) of a base's files; None where the files are not on this machine."""
+    """Hashes (hex sha256) of a base's files; None if the files are not on this machine."""
 
     config_sha256: str | None
     weights_sha256: str | None
 
     def differs_from(self, other: BaseIdentity) -> bool:
         """Whether the weights are known, on both sides, to be different ones."""
-        mine, theirs = self.weights_sha256, other.weights_sha256
-        return mine is not None and theirs is not None and mine != theirs
+        known = None not in (self.weights_sha256, other.weights_sha256)
+        return known and self.weights_sha256 != other.weights_sha256
 
     def equals(self, other: BaseIdentity) -> bool:
         """Whether the weights are known, on both sides, to be the same."""
@@ -55,6 +55,7 @@ def identity_of(source: str, revision: str | None = None) -> BaseIdentity:
     files = sorted(folder.glob("*.safetensors"))
     config = folder / "config.json"
     digest = hashlib.sha256()
+    # names count: the same bytes split into other files are another set of files
     for file in files:
         digest.update(file.name.encode())
         _add_file(digest, file)
@@ -65,20 +66,20 @@ def identity_of(source: str, revision: str | None = None) -> BaseIdentity:
 
 
 def local_folder(source: str, revision: str | None = None) -> Path | None:
-    """The folder that holds a model's files, or None where a hub model is not in the cache."""
+    """The folder that holds a model's files, or None if a hub model is not in the cache."""
     if Path(source).is_dir():
         return Path(source)
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        found = try_to_load_from_cache(source, "config.json", revision=revision)
+        config = try_to_load_from_cache(source, "config.json", revision=revision)
     except ValueError:  # no hub name
         return None
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(config).parent if isinstance(config, str) else None
 
 
 def template_sha256(tokenizer: Any) -> str | None:
-    """Hash of a tokenizer's chat template; None where it has none."""
+    """Hash of a tokenizer's chat template, or None without a template."""
     template = getattr(tokenizer, "chat_template", None)
     if not template:
         return None
@@ -95,6 +96,7 @@ def _add_file(digest: Any, path: Path) -> None:
             return
         header = int.from_bytes(file.read(8), "little")  # safetensors: length, then JSON, then data
         digest.update(file.read(min(header, WHOLE_BYTES)))
+        # evenly spaced, from the first byte to the last: the final sample ends at the file's end
         for i in range(SAMPLES):
             file.seek(i * (size - SAMPLE_BYTES) // (SAMPLES - 1))
             digest.update(file.read(SAMPLE_BYTES))

@@ -1,4 +1,4 @@
-"""Batched generation with a causal language model: left-padded, sampling said explicitly."""
+"""Batched generation with a causal language model: left padding, explicit sampling settings."""
 
 from __future__ import annotations
 
@@ -20,30 +20,32 @@ def generate_batch(
     pad_id: int,
     device: torch.device,
 ) -> list[list[int]]:
-    """One answer a prompt, each up to and with its first stop token.
+    """One response a prompt, each up to and including its first stop token.
 
-    What `generate` returns may be a tensor of inference mode; only Python numbers leave here.
+    Returns Python integers, because `generate` may return an inference-mode tensor.
     """
     from transformers import GenerationConfig
 
     width = max(len(p) for p in prompts)
+    # left padding: every prompt ends in the last column, where generation continues
     ids = torch.tensor([[pad_id] * (width - len(p)) + list(p) for p in prompts])
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
-    drawn = sampling.temperature > 0
-    how = {"temperature": sampling.temperature, "top_p": sampling.top_p} if drawn else {}
+    do_sample = sampling.temperature > 0
+    options = {"temperature": sampling.temperature, "top_p": sampling.top_p} if do_sample else {}
     out = model.generate(
         input_ids=ids.to(device),
         attention_mask=mask.to(device),
         generation_config=GenerationConfig(
-            do_sample=drawn,
-            top_k=sampling.top_k if drawn else None,
+            do_sample=do_sample,
+            top_k=sampling.top_k if do_sample else None,
             max_new_tokens=sampling.max_new_tokens,
             eos_token_id=list(stop_ids),
-            **how,
+            **options,
         ),
         pad_token_id=pad_id,  # by name: Unsloth would put the model's own eos over the config's
     )
     stops = set(stop_ids)
+    # rows that finish early are padded to the longest: (B, width + new) → lists of new tokens
     return [_until_stop(row, stops) for row in out[:, width:].tolist()]
 
 

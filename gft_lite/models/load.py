@@ -1,9 +1,10 @@
-"""Turning a name into a tokenizer, or into a model with an adapter."""
+"""Load a tokenizer, or a model with its adapters, by name."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gft_lite.assets import MODEL_DIR
 from gft_lite.config import EMBEDDED_MODEL, LoraConfig, ModelConfig
 from gft_lite.models.backend import choose_backend
 from gft_lite.models.base import Policy
+from gft_lite.models.multi_adapter import add_adapter
 from gft_lite.models.policy import LoraPolicy
 from gft_lite.models.validation import check_adapter, check_base, check_template
 from gft_lite.runs.resources import shortage
@@ -96,7 +98,7 @@ def load_policy(
 
     Args:
         config: which model, and how it is held.
-        lora: the adapter to create; None where the model is only used (or `config.adapter` is).
+        lora: the adapter to create; None to use the model, or `config.adapter`, without training.
         seed: initialises the adapter.
         max_length: most tokens of a prompt with its response; None is what the model can read.
 
@@ -111,6 +113,7 @@ def load_policy(
         start()
     else:
         from gft_lite.models.hf import load
+    # cheap checks first: weights take minutes to load
     check_model(config)
     source = source_of(config.name)
     tokenizer = load_tokenizer(config)
@@ -129,14 +132,40 @@ def load_policy(
     )
 
 
+def load_with_adapters(model: ModelConfig, adapters: Mapping[str, Path]) -> Any:
+    """Load a base model once, with frozen adapters that `using` activates by name.
+
+    All adapters are checked before the base is loaded.
+
+    Args:
+        model: the base. It is loaded by the hf backend, because adapters are added, switched and
+            mixed by PEFT.
+        adapters: name → adapter folder. PEFT does not accept a dot in a name.
+
+    Returns:
+        A policy (`models.base.Policy`) with a `model`.
+
+    Raises:
+        ModelError: the base or an adapter cannot be loaded, or they do not belong together.
+    """
+    source = source_of(model.name)
+    for folder in adapters.values():
+        check_adapter(folder, model.name, source, model.revision)
+    policy: Any = load_policy(model.model_copy(update={"adapter": None, "backend": "hf"}), None)
+    for name, folder in adapters.items():
+        check_template(folder, policy.tokenizer, model.name)
+        add_adapter(policy, name, folder)
+    return policy
+
+
 def _quiet_imports() -> None:
-    """What must be said before libraries load. Imports none: Unsloth, where chosen, comes first."""
+    """Settings that must come before libraries load. Imports none, as Unsloth must be first."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def _quiet_transformers() -> None:
-    """Progress is ours to show."""
+    """Silence transformers; this project shows its own progress."""
     from transformers.utils import logging as chatter
 
     chatter.set_verbosity_error()

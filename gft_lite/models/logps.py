@@ -1,9 +1,9 @@
-"""Per-token log-probs from hidden states in chunks: the (N, V) logits never exist at once.
+"""Per-token log-probs from hidden states, in chunks: the (N, V) logits never exist at once.
 
-`chunked_logps` reads values. `one_pass` reads them and, off the same logits, the gradient of a loss
-with respect to the hidden states: the slope of a token's loss is known as soon as its log-prob is,
-so nothing is kept, or computed again, for a backward pass. With p the softmax of the logits z, y
-the target and q the reference's distribution,
+`chunked_logps` computes values. `one_pass` computes, from the same logits, also the gradient of a
+loss with respect to the hidden states. The derivative of a token's loss is known as soon as its
+log-prob is, so a backward pass needs no stored logits and no second forward pass. With p the
+softmax of the logits z, y the target and q the reference's distribution,
 
     ∂ log p_y / ∂z = 1[y] − p        ∂ KL(q ‖ p) / ∂z = p − q
 """
@@ -69,8 +69,9 @@ def chunked_logps(
     """
     logps, entropy, ref_kl = [], [], []
     for rows in _chunks(hidden, vocab_size, chunk_elements):
-        log_probs = _log_softmax(logits_of(hidden[rows]))
+        log_probs = _log_softmax(logits_of(hidden[rows]))  # (n, H) → (n, V)
         logps.append(_at(log_probs, targets[rows]))
+        # a diagnostic; with gradient it would keep another (n, V) tensor alive
         with torch.no_grad():
             entropy.append(-_dot(log_probs.exp(), log_probs))
         if ref_states is not None:
@@ -95,7 +96,7 @@ def one_pass(
     """Value and gradient of Σ scale·loss, one chunk of logits alive at a time.
 
     Trainable weights inside `logits_of` get their gradient added here; those before `hidden` get
-    theirs from `hidden.backward(found.hidden_grad)`.
+    theirs from `hidden.backward(result.hidden_grad)`.
 
     Args:
         hidden, targets, logits_of, vocab_size, chunk_elements, ref_states: see `chunked_logps`.
@@ -104,11 +105,12 @@ def one_pass(
     """
 
     def chunk(rows: slice) -> OnePass:
-        states = hidden[rows].detach().requires_grad_()
+        # a leaf of its own: backward stops here, and the graph of the chunk is freed at once
+        states = hidden[rows].detach().requires_grad_()  # (n, H)
         with torch.enable_grad():
-            logits = logits_of(states)
+            logits = logits_of(states)  # (n, V)
         log_probs = _log_softmax(logits)
-        probs = log_probs.exp()
+        probs = log_probs.exp()  # (n, V), overwritten by the gradient below
         logps, entropy = _at(log_probs, targets[rows]), -_dot(probs, log_probs)
         ref_kl = None
         if ref_states is not None:
@@ -124,16 +126,18 @@ def one_pass(
             grad.sub_(ref_probs.mul_(kl_pull.unsqueeze(-1)))
         logits.backward(grad.to(logits.dtype))
         assert states.grad is not None
+        # every field (n,), the gradient (n, H)
         return OnePass(logps, entropy, slope, per_token, states.grad)
 
-    found = [chunk(rows) for rows in _chunks(hidden, vocab_size, chunk_elements)]
-    return OnePass(*map(torch.cat, zip(*found, strict=True)))
+    chunks = [chunk(rows) for rows in _chunks(hidden, vocab_size, chunk_elements)]
+    return OnePass(*map(torch.cat, zip(*chunks, strict=True)))  # (n, …) → (N, …)
 
 
 def _slopes(
     loss: TokenLoss, rows: slice, logps: Tensor, ref_kl: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(n,) each: the loss, and its derivatives by `logps` and by `ref_kl` (zero without one)."""
+    # leaves of a tiny graph over n numbers, so that any loss function is differentiated by autograd
     leaves = [x.requires_grad_() for x in (logps.clone(), ref_kl) if x is not None]
     with torch.enable_grad():
         per_token = loss(rows, leaves[0], leaves[1] if ref_kl is not None else None)
@@ -152,7 +156,7 @@ def _chunks(hidden: Tensor, vocab_size: int, chunk_elements: int) -> Iterator[sl
 
 
 def _log_softmax(logits: Tensor) -> Tensor:
-    """At least in float32, whatever the model computes in."""
+    """In float32 at least: in 16 bits log-probs have two or three digits."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
 
 

@@ -38,31 +38,33 @@ def write_merged(
     Raises:
         ModelError: the weights are quantised, there is no adapter, or the sum is not finite.
     """
-    if getattr(policy.model, "is_quantized", False) or _is_quantised(policy.model):
+    if getattr(policy.model, "is_quantized", False) or _has_quantised_layers(policy.model):
         raise ModelError("a 4-bit base cannot be merged exactly; merge into the full-precision one")
     if not hasattr(policy.model, "merge_and_unload"):
         raise ModelError("there is no adapter to merge")
     try:
         merged = policy.model.merge_and_unload(safe_merge=True)
-    except ValueError as error:  # PEFT's word for NaN
+    except ValueError as error:  # PEFT reports NaN this way
         raise ModelError(f"the adapter cannot be merged: {error}") from error
+    # after the sum: rounding base and update separately would round twice
     policy.model = merged.to(dtype)
     policy.model.save_pretrained(folder)
     copy_tokenizer(policy, folder, source, revision)
-    (folder / GENERATION_FILE).unlink(missing_ok=True)  # ours is bare; the base's own goes along
+    # the loaded model has an empty generation config; users expect that of the base
+    (folder / GENERATION_FILE).unlink(missing_ok=True)
     base = local_folder(source, revision)
     if base and (base / GENERATION_FILE).is_file():
         shutil.copyfile(base / GENERATION_FILE, folder / GENERATION_FILE)
 
 
 def copy_tokenizer(policy: Any, folder: Path, source: str, revision: str | None) -> None:
-    """The base's tokenizer and chat template; written anew where its files are not at hand."""
+    """Copy the base's tokenizer and chat template; save them anew if the files are missing."""
     base = local_folder(source, revision)
-    found = [base / name for name in TOKENIZER_FILES if (base / name).is_file()] if base else []
-    if not any(file.name in ("tokenizer.json", "tokenizer.model") for file in found):
+    files = [base / name for name in TOKENIZER_FILES if (base / name).is_file()] if base else []
+    if not any(file.name in ("tokenizer.json", "tokenizer.model") for file in files):
         policy.tokenizer.save_pretrained(folder)
         return
-    for file in found:
+    for file in files:
         shutil.copyfile(file, folder / file.name)
 
 
@@ -77,5 +79,5 @@ def copy_base(source: str, folder: Path) -> None:
             shutil.copyfile(file, folder / file.name)
 
 
-def _is_quantised(model: Any) -> bool:
+def _has_quantised_layers(model: Any) -> bool:
     return any(type(m).__name__ in ("Linear4bit", "Linear8bitLt") for m in model.modules())

@@ -1,16 +1,16 @@
-"""Several adapters on one base in memory, each under a name, one active at a time.
+"""Several named adapters on one base model in memory, at most one active at a time.
 
-    add_adapter(policy, "a", folder); add_adapter(policy, "b", other_folder)
-    with using(policy, "a"): ...        # the policy answers and scores as base + a
-    with using(policy, None): ...       # as the bare base
+    policy = load_with_adapters(model, {"a": folder, "b": other_folder})  # models.load
+    with using(policy, "a"): ...        # the policy is base + a
+    with using(policy, None): ...       # the policy is the bare base
 
-These functions work on a policy whose `model` is a transformers or PEFT model. `reference()` of
-such a policy is the base; do not call it inside `using(policy, None)` (leaving it would switch the
-last adapter on again).
+The functions need a policy whose `model` is a transformers or PEFT model. `reference()` of such a
+policy is the base. Do not call it inside `using(policy, None)`: on exit it would activate the last
+adapter again.
 
-PEFT's oddities kept here: its `linear` averages A and B apart, which is not the average of the
-updates BA; `cat` is, at the price of a rank that is the sum of ranks. The `*_svd` kinds work on the
-updates themselves and then cut them to a rank.
+Behaviour of PEFT that this module works around: its `linear` combination averages A and B
+separately, which is not the average of the updates BA. `cat` is exact, but the rank of the result
+is the sum of the ranks. The `*_svd` combinations work on the updates and truncate them to a rank.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from gft_lite.config import ModelConfig
 from gft_lite.models.validation import WEIGHTS, check_weights, read_json
 from gft_lite.types import ModelError
 
@@ -43,13 +42,8 @@ class HasModel(Protocol):
     device: torch.device
 
 
-def bare(model: ModelConfig) -> ModelConfig:
-    """The base alone, on the plain backend: adding, switching and mixing adapters is PEFT's."""
-    return model.model_copy(update={"adapter": None, "backend": "hf"})
-
-
 def add_adapter(policy: HasModel, name: str, folder: Path) -> None:
-    """Load an adapter, frozen, beside those that are there.
+    """Load an adapter, frozen, beside those that are already loaded.
 
     Raises:
         ModelError: its weights are broken or do not fit the model.
@@ -74,30 +68,30 @@ def add_adapter(policy: HasModel, name: str, folder: Path) -> None:
 
 
 def check_complete(model: Any, name: str, folder: Path) -> None:
-    """Refuse an adapter of which the model took less than all, or that leaves parts unset.
+    """Refuse an adapter with tensors that the model lacks, or without tensors that it has.
 
     Raises:
-        ModelError: PEFT itself would only warn, and the model answer as the base.
+        ModelError: PEFT itself only warns, and the model would behave like the base.
     """
     import peft
     from safetensors import safe_open
 
-    taken = set(
+    loaded = set(
         peft.get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
     )
     with safe_open(folder / WEIGHTS, "pt") as file:
         saved = {key for key in file.keys() if "lora_" in key}  # noqa: SIM118
-    if odd := sorted(saved ^ {key for key in taken if "lora_" in key}):
-        where = "the file has no" if odd[0] in taken else "the model has no place for"
+    if different := sorted(saved ^ {key for key in loaded if "lora_" in key}):
+        problem = "the file has no" if different[0] in loaded else "the model has no place for"
         raise ModelError(
-            f"{folder} does not fit the model: {where} {odd[0]} ({len(odd)} such tensors); "
-            "name the base it was trained on in model.name"
+            f"{folder} does not fit the model: {problem} {different[0]} "
+            f"({len(different)} such tensors); name the base it was trained on in model.name"
         )
 
 
 @contextmanager
 def using(policy: HasModel, name: str | None) -> Iterator[None]:
-    """Inside, the policy is base + that adapter; with None, the bare base."""
+    """Activate an adapter inside the block; None is the bare base."""
     model = policy.model
     if not hasattr(model, "peft_config"):
         yield
@@ -105,6 +99,7 @@ def using(policy: HasModel, name: str | None) -> Iterator[None]:
         with model.disable_adapter():
             yield
     else:
+        # blocks may be nested: restore the adapter of the outer one
         before = model.active_adapter
         model.set_adapter(name)
         try:
@@ -134,7 +129,7 @@ def combine(
     """Make adapter `name` out of loaded ones.
 
     linear: Σ wᵢ·BᵢAᵢ·scaleᵢ, exact. ties: arXiv 2306.01708; dare_*: arXiv 2311.03099, both on the
-    updates BA, cut to `rank` (the sum of ranks where it is None) by a singular value decomposition.
+    updates BA, cut to `rank` (None: the sum of ranks) by a singular value decomposition.
 
     Args:
         policy: holds the parts.
@@ -153,6 +148,7 @@ def combine(
     if how != "linear":
         options = {"density": density, "svd_full_matrices": False, "svd_rank": rank}
         options["svd_rank"] = rank or sum(policy.model.peft_config[part].r for part in parts)
+    # DARE drops random entries of the update; the seed makes the mix reproducible
     try:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -169,7 +165,7 @@ def combine(
 
 
 def drop_adapter(policy: HasModel, name: str) -> None:
-    """Forget a loaded adapter; another one must be left."""
+    """Unload an adapter; at least one other must be loaded."""
     policy.model.set_adapter(next(n for n in policy.model.peft_config if n != name))
     policy.model.delete_adapter(name)
 
@@ -203,10 +199,10 @@ def plain_lora(folder: Path) -> None:
         ModelError: DoRA, rank-stabilised scaling, biases or extra trained modules.
     """
     config = read_json(folder / "adapter_config.json")
-    odd = [key for key in ("use_dora", "use_rslora", "modules_to_save") if config.get(key)]
-    odd += ["bias"] if config.get("bias", "none") != "none" else []
-    if odd:
+    extras = [key for key in ("use_dora", "use_rslora", "modules_to_save") if config.get(key)]
+    extras += ["bias"] if config.get("bias", "none") != "none" else []
+    if extras:
         raise ModelError(
-            f"{folder} is not a plain LoRA adapter ({', '.join(odd)} set in adapter_config.json); "
-            "only plain ones can be mixed, or continued with Unsloth"
+            f"{folder} is not a plain LoRA adapter ({', '.join(extras)} set in "
+            "adapter_config.json); only plain ones can be mixed, or continued with Unsloth"
         )

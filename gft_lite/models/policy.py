@@ -1,10 +1,10 @@
-"""A loaded model behind the protocol: what is the same whichever library loaded it.
+"""The policy, independent of the library that loaded its model.
 
-A backend (hf.py, unsloth.py) is a function that gives a `Loaded`: a causal language model, wrapped
-by PEFT where it has an adapter, and how that library switches between training and sampling.
+A backend (hf.py, unsloth.py) is a function that returns a `LoadedModel`: a causal language model,
+wrapped by PEFT if it has an adapter, and functions that switch it between training and sampling.
 
-`disable_adapter()` gives the base. Where a run starts from an adapter and measures KL to it, that
-adapter is kept a second time, frozen, and switched to.
+The reference policy is the base, by `disable_adapter()`. If a run starts from an adapter and
+measures KL to it, a second frozen copy of that adapter is loaded and activated instead.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ REFERENCE = "reference"
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """What a backend hands over.
+class LoadedModel:
+    """Result of a backend.
 
     dtype: of weights and activations; the adapter is float32.
     max_length: most tokens of a prompt with its response.
-    to_train, to_sample: make `model`, or what was wrapped around it since, ready for it.
+    to_train, to_sample: prepare the model, or a wrapper around it, for training or sampling.
     """
 
     model: Any
@@ -50,7 +50,7 @@ class LoraPolicy:
     """See `models.base.Policy`."""
 
     def __init__(
-        self, loaded: Loaded, tokenizer: Any, *, name: str, reference_is_start: bool = False
+        self, loaded: LoadedModel, tokenizer: Any, *, name: str, reference_is_start: bool = False
     ) -> None:
         self.name = name
         self.tokenizer = tokenizer
@@ -67,32 +67,33 @@ class LoraPolicy:
     ) -> list[Generated]:
         """One answer a prompt, in order. Longest prompts go first, to waste little padding."""
         if prompts:
-            self._must_fit(max(map(len, prompts)) + sampling.max_new_tokens)
+            self._check_length(max(map(len, prompts)) + sampling.max_new_tokens)
         order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
-        answers: dict[int, Generated] = {}
+        responses: dict[int, Generated] = {}
         for start in range(0, len(order), batch):
-            chosen = order[start : start + batch]
-            found = generate_batch(
+            rows = order[start : start + batch]
+            token_ids = generate_batch(
                 self.model,
-                [prompts[i] for i in chosen],
+                [prompts[i] for i in rows],
                 sampling,
                 stop_ids=self.chat.stop_ids,
                 pad_id=self.tokenizer.pad_token_id,
                 device=self.device,
             )
-            for i, ids in zip(chosen, found, strict=True):
+            for i, ids in zip(rows, token_ids, strict=True):
                 finished = bool(ids) and ids[-1] in self.chat.stop_ids
-                answers[i] = Generated(tuple(ids), self.chat.text(ids), finished)
-        return [answers[i] for i in range(len(prompts))]
+                responses[i] = Generated(tuple(ids), self.chat.text(ids), finished)
+        return [responses[i] for i in range(len(prompts))]
 
     def response_states(self, batch: TokenBatch) -> Tensor:
         """(N, H) hidden states that predict the response tokens; all others are dropped."""
-        self._must_fit(batch.input_ids.shape[1])
+        self._check_length(batch.input_ids.shape[1])
         batch = batch.to(self.device)
         hidden = self._causal.base_model(
             input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
         ).last_hidden_state  # (B, L, H)
-        rows = torch.arange(hidden.shape[0], device=self.device).unsqueeze(-1)
+        # only response positions go through the head: (B, L, H) → (B, T, H) → (N, H)
+        rows = torch.arange(hidden.shape[0], device=self.device).unsqueeze(-1)  # (B, 1)
         return hidden[rows, batch.positions][batch.mask]
 
     @property
@@ -104,7 +105,8 @@ class LoraPolicy:
         """(n, H) → (n, V): the head, with the scaling and capping some families apply."""
         config = self._causal.config
         head = self._causal.get_output_embeddings()
-        logits = head(hidden.to(head.weight.dtype))
+        # Cohere scales by logit_scale, Granite divides by logits_scaling, Gemma 2 caps by tanh
+        logits = head(hidden.to(head.weight.dtype))  # (n, H) → (n, V)
         if scale := getattr(config, "logit_scale", None):
             logits = logits * scale
         if scaling := getattr(config, "logits_scaling", None):
@@ -114,7 +116,7 @@ class LoraPolicy:
         return logits
 
     def token_logps(self, batch: TokenBatch, ref_states: Tensor | None = None) -> TokenStats:
-        """Log-probs of the response tokens, and what else can be read off the same logits."""
+        """Log-probs of the response tokens, entropy, and KL to the reference, from one forward."""
         batch = batch.to(self.device)
         states = self.response_states(batch)  # (N, H)
         targets = batch.flat(batch.targets)  # (B, T) → (N,)
@@ -151,13 +153,14 @@ class LoraPolicy:
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Trainable parameters, sorted by name."""
+        # sorted: the optimizer state of a checkpoint is assigned to parameters by position
         named = sorted(self.model.named_parameters())
         return (p for name, p in named if p.requires_grad and REFERENCE not in name)
 
     def save_adapter(self, folder: Path) -> None:
         """PEFT layout, safetensors, with the base named as the user named it."""
         self.model.peft_config[ADAPTER].base_model_name_or_path = self.name
-        # without this PEFT asks the hub whether the vocabulary was changed
+        # save_embedding_layers=False: otherwise PEFT asks the hub whether the vocabulary changed
         self.model.save_pretrained(folder, selected_adapters=[ADAPTER], save_embedding_layers=False)
 
     def load_adapter_weights(self, folder: Path) -> None:
@@ -168,10 +171,8 @@ class LoraPolicy:
         """
         fill_adapter(self.model, folder)
 
-    # --- inside ---
-
-    def _must_fit(self, tokens: int) -> None:
-        """Some libraries cut a longer sequence without a word: none may come that far."""
+    def _check_length(self, tokens: int) -> None:
+        """Refuse longer sequences, because some libraries truncate them silently."""
         if tokens > self.max_length:
             raise ModelError(
                 f"a sequence of {tokens} tokens is longer than the {self.max_length} that "
@@ -202,11 +203,11 @@ def fill_adapter(model: Any, folder: Path) -> None:
 
 
 def keep_start_as_reference(model: Any, adapter: str) -> None:
-    """A second, frozen copy of the starting adapter, to be switched to by `reference()`."""
+    """Load a second, frozen copy of the starting adapter, which `reference()` activates."""
     model.load_adapter(adapter, adapter_name=REFERENCE, is_trainable=False)
     model.set_adapter(ADAPTER)
 
 
 def shortest(*limits: int | None) -> int:
-    """The smallest limit of those that there are."""
+    """The smallest limit; None and 0 mean no limit."""
     return min((limit for limit in limits if limit), default=2**30)

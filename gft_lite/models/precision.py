@@ -1,7 +1,7 @@
-"""Which number formats a run computes in: pure choices, so that they can be read and tested.
+"""Number formats of a run, as pure functions.
 
-Weights and activations have the model's dtype; the adapter is float32 whatever that is. A card
-without bfloat16 (T4 and older) gets float16, and with it a loss scaler.
+Weights and activations have the dtype of the model; the adapter is always float32. A GPU without
+bfloat16 (T4 and older) uses float16 with a loss scaler.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 Mixed = Literal["no", "bf16", "fp16"]
 
 
-def dtype_for(wanted: str, *, cuda: bool, bfloat16: bool) -> torch.dtype:
+def dtype_for(setting: str, *, cuda: bool, bfloat16: bool) -> torch.dtype:
     """Resolve `model.dtype`.
 
     Args:
-        wanted: a name of `DTYPES`, or `auto`.
+        setting: a name of `DTYPES`, or `auto`.
         cuda: whether the model lives on a CUDA GPU.
         bfloat16: whether that GPU computes in bfloat16 itself.
     """
-    if wanted != "auto":
-        return DTYPES[wanted]
+    if setting != "auto":
+        return DTYPES[setting]
     if not cuda:
         return torch.float32
     return torch.bfloat16 if bfloat16 else torch.float16
 
 
-def dtype_here(wanted: str) -> torch.dtype:
+def dtype_here(setting: str) -> torch.dtype:
     """`dtype_for` on this machine. torch by default counts a bfloat16 that a T4 only emulates."""
     cuda = torch.cuda.is_available()
     return dtype_for(
-        wanted,
+        setting,
         cuda=cuda,
         bfloat16=cuda and torch.cuda.is_bf16_supported(including_emulation=False),
     )

@@ -32,7 +32,7 @@ from gft_lite.models.backend import INSTALL
 from gft_lite.models.multi_adapter import check_complete, plain_lora
 from gft_lite.models.policy import (
     ADAPTER,
-    Loaded,
+    LoadedModel,
     fill_adapter,
     keep_start_as_reference,
     shortest,
@@ -73,7 +73,7 @@ def load(
     *,
     seed: int,
     max_length: int | None,
-) -> Loaded:
+) -> LoadedModel:
     """Load a base and give it an adapter; see `models.load.load_policy`.
 
     Raises:
@@ -83,7 +83,7 @@ def load(
     with _stdout_to_stderr():
         base, limit = _load_base(config, source, dtype, max_length)
         model = _with_adapter(base, config, lora, seed)
-    return Loaded(
+    return LoadedModel(
         model=model,
         device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         dtype=dtype,
@@ -118,7 +118,7 @@ def _load_base(
         )
     except torch.cuda.OutOfMemoryError:
         raise
-    except Exception as error:  # its loaders raise whatever they like
+    except Exception as error:  # its loaders raise many types
         raise ModelError(
             f"model.name: Unsloth cannot load {config.name}, a model of the family "
             f"{known.model_type!r} ({_first_line(error)}); check that the model is complete, "
@@ -133,7 +133,8 @@ def _load_base(
 def _refuse_another_model(
     base: Any, config: ModelConfig, dtype: torch.dtype, vocab_size: int
 ) -> None:
-    head = base.get_output_embeddings().weight
+    head = base.get_output_embeddings().weight  # (V, H)
+    # by name, because bitsandbytes may not be installed
     four_bit = any(type(m).__name__ == "Linear4bit" for m in base.modules())
     if config.load_in_4bit and not four_bit:
         raise ModelError(
@@ -141,10 +142,10 @@ def _refuse_another_model(
             f"false, {INSTEAD}"
         )
     if head.dtype is not dtype:
-        wanted, got = (str(d).removeprefix("torch.") for d in (dtype, head.dtype))
+        requested, actual = (str(d).removeprefix("torch.") for d in (dtype, head.dtype))
         raise ModelError(
-            f"model.dtype: Unsloth holds {config.name} in {got}, not {wanted}, on this machine; "
-            f"--set model.dtype={got}, {INSTEAD}"
+            f"model.dtype: Unsloth holds {config.name} in {actual}, not {requested}, on this "
+            f"machine; --set model.dtype={actual}, {INSTEAD}"
         )
     if head.shape[0] != vocab_size:
         raise ModelError(
@@ -167,12 +168,14 @@ def _with_adapter(base: Any, config: ModelConfig, lora: LoraConfig | None, seed:
 
     options: dict[str, Any] = {"r": lora.r, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout}
     targets: Any = lora.targets
+    # a continued adapter keeps its own rank and targets: its weights must fit
     if config.adapter:
         plain_lora(Path(config.adapter))
         start = peft.LoraConfig.from_pretrained(config.adapter)
         options = {key: getattr(start, key) for key in options}
         targets = start.target_modules
 
+    # `random_state` seeds the global generator; the caller's state is kept
     with torch.random.fork_rng():
         model = FastLanguageModel.get_peft_model(
             base,

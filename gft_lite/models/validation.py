@@ -1,5 +1,4 @@
-"""Whether a folder holds a model, whether another holds an adapter, and whether they belong
-together: all before weights load.
+"""Checks of model and adapter folders before weights load: complete, and made for each other.
 
 An adapter written by gft-lite has a record beside it (`gft_lite.json`) with hashes of its base, its
 chat template and its own weights: then the hashes decide, so a base that moved to another folder
@@ -48,7 +47,7 @@ def check_base(folder: Path) -> None:
         if not file.is_file():
             raise ModelError(f"model.name: {folder} lacks {file.name}; copy or download it again")
         _names_in(file)
-    if not any(found for pattern in TOKENIZER for found in folder.glob(pattern)):
+    if not any(any(folder.glob(pattern)) for pattern in TOKENIZER):
         raise ModelError(
             f"model.name: {folder} has no tokenizer; copy tokenizer.json and "
             "tokenizer_config.json of the model into it"
@@ -63,11 +62,11 @@ def check_adapter(
     Args:
         folder: the adapter.
         base: name of the base, as the user gave it.
-        source: where the base's files are, for its hashes; None compares names only.
+        source: folder or hub name of the base, for its hashes; None compares names only.
         revision: of the base, on the hub.
 
     Raises:
-        ModelError: with both names where the base differs.
+        ModelError: with both names if the base differs.
     """
     if not (folder / "adapter_config.json").is_file():
         raise ModelError(f"{folder} is not an adapter folder: it has no adapter_config.json")
@@ -84,15 +83,16 @@ def check_adapter(
             f"{folder}: {WEIGHTS} is not the file that {RECORD} was written for; copy the adapter "
             f"again, or delete {RECORD} if you changed the weights on purpose"
         )
-    theirs = BaseIdentity(recorded["config_sha256"], recorded["weights_sha256"])
-    ours = identity_of(source, revision) if source else BaseIdentity(None, None)
-    if ours.differs_from(theirs):
+    trained_base = BaseIdentity(recorded["config_sha256"], recorded["weights_sha256"])
+    this_base = identity_of(source, revision) if source else BaseIdentity(None, None)
+    # hashes decide if both sides have them; names only if one is unknown
+    if this_base.differs_from(trained_base):
         raise ModelError(
             _wrong_base(folder, recorded["name"], base)
-            + f" (its weights: {_short(theirs.weights_sha256)}, "
-            f"here: {_short(ours.weights_sha256)})"
+            + f" (its weights: {_short(trained_base.weights_sha256)}, "
+            f"here: {_short(this_base.weights_sha256)})"
         )
-    if not ours.equals(theirs) and base not in (recorded["name"], trained_on):
+    if not this_base.equals(trained_base) and base not in (recorded["name"], trained_on):
         raise ModelError(_wrong_base(folder, recorded["name"], base))
 
 
@@ -105,11 +105,11 @@ def check_template(folder: Path, tokenizer: Any, base: str) -> None:
     record = read_record(folder)
     if record is None:
         return
-    theirs, ours = record["chat_template_sha256"], template_sha256(tokenizer)
-    if theirs != ours:
+    trained, current = record["chat_template_sha256"], template_sha256(tokenizer)
+    if trained != current:
         raise ModelError(
-            f"{folder} was trained with another chat template ({_short(theirs)}) than {base} has "
-            f"({_short(ours)}): its answers would not be those it was trained to give. Use the "
+            f"{folder} was trained with another chat template ({_short(trained)}) than {base} has "
+            f"({_short(current)}): its answers would not be those it was trained to give. Use the "
             "tokenizer that was exported with the adapter, or the base's own revision"
         )
 
@@ -132,7 +132,7 @@ def check_weights(folder: Path) -> None:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """What gft-lite wrote beside an adapter, or None for an adapter of another tool.
+    """The record that gft-lite wrote beside an adapter; None for an adapter of another tool.
 
     Raises:
         ModelError: the record is broken.
@@ -142,30 +142,30 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         return None
     record = read_json(path)
     base = record.get("base")
-    needed = ("chat_template_sha256", "weights_sha256")
-    wanted = ("name", "config_sha256", "weights_sha256")
+    record_keys = ("chat_template_sha256", "weights_sha256")
+    base_keys = ("name", "config_sha256", "weights_sha256")
     if (
         not isinstance(base, dict)
-        or any(k not in record for k in needed)
-        or any(k not in base for k in wanted)
+        or any(k not in record for k in record_keys)
+        or any(k not in base for k in base_keys)
     ):
         raise ModelError(f"{path} is not a record of gft-lite; copy the adapter again")
     return record
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
+    """Read a JSON object.
 
     Raises:
-        ModelError: it is none.
+        ModelError: the file is not a JSON object.
     """
     try:
-        found = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except (ValueError, OSError):
         raise ModelError(f"{path} is not valid JSON") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise ModelError(f"{path} is not a JSON object")
-    return found
+    return content
 
 
 def _names_in(path: Path) -> list[str]:

@@ -2,24 +2,21 @@
 
 numbers    values out of events, and how they are written down
 record     everything a report needs to know of one run, read once
-html       escaping, tables, the page
-drawing    scales and the SVG element
-charts     line charts; dots: the dot chart
+html       templates, shared pieces, the style sheet
+charts     SVG: line charts and the dot chart
 panels     which curves there are and what each of them means
-inside     one group, token by token
-findings   headlines that are computed
-warnings   what to be wary of in a run
-stages     the stages of a pipeline, one a line
-comparison the methods side by side
-run, methods  the two pages
+groups     one group, token by token
+findings   headlines and warnings that are computed
+run, methods, data, compare_page   the four pages
+notebook   parts of the pages as outputs of a notebook
 
-A report asks nothing of the network, runs no script, and escapes every text it did not write.
+A report needs no network, runs no script, and escapes every text from data, models and settings.
 """
 
+from gft_lite.report.findings import warnings
 from gft_lite.report.methods import METHODS_DOCUMENT, methods_document, write_methods_report
 from gft_lite.report.record import read_record
 from gft_lite.report.run import write_run_report
-from gft_lite.report.warnings import warnings
 from gft_lite.runs import RunDir
 
 

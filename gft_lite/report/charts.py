@@ -1,7 +1,8 @@
-"""Line charts as inline SVG. Pure functions: lines in, markup out; colours live in report.css.
+"""Charts as inline SVG without scripts: line charts, and the dot chart of methods side by side.
 
-A chart is told apart without colour: every line has a dash pattern and its name at its end. Its
-`<desc>` says in words where each line starts and ends.
+Pure functions from figures to markup; colours are classes of the style sheet. A chart can be read
+without colour: every line has a dash pattern and its name at its end. Its `<desc>` gives the same
+in words.
 """
 
 from __future__ import annotations
@@ -10,9 +11,36 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from gft_lite.report.drawing import Scale, svg
 from gft_lite.report.html import text
-from gft_lite.report.numbers import Point, downsample, running_mean, ticks
+from gft_lite.report.numbers import Point, downsample, percent, running_mean, short_percent, ticks
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Data → pixels on one axis."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 1)
+
+
+def svg(
+    name: str, title: str, described: str, width: float, height: float, parts: Sequence[str]
+) -> str:
+    """The element around a drawing, with its title and description."""
+    return (
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" '
+        f'aria-labelledby="{name}-t {name}-d">\n'
+        f'<title id="{name}-t">{text(title)}</title>\n'
+        f'<desc id="{name}-d">{text(described)}</desc>\n'
+        f"{''.join(parts)}</svg>\n"
+    )
+
 
 WIDTH, HEIGHT = 360, 214
 LEFT, TOP, BOTTOM = 46, 12, 34
@@ -49,7 +77,7 @@ def line_chart(
         title: what is drawn, for those who do not see it.
         lines: what to draw; empty ones are left out.
         say: writes a value of the y axis.
-        bounds: values that the y axis includes, None where the data alone decides.
+        bounds: values that the y axis includes, None if the data alone decides.
         x_name: what the x axis counts.
         smooth: draw long series as a running mean, with the single values faint behind it.
     """
@@ -95,7 +123,7 @@ def spread(places: Sequence[float], gap: float = LABEL_GAP) -> list[float]:
     return [back[i] for i in range(len(places))]
 
 
-# --- parts of a chart ---------------------------------------------------------------------------
+# --- parts of a line chart ---
 
 
 def _is_smoothed(line: Line, smooth: bool) -> bool:
@@ -170,7 +198,7 @@ def _path(points: Sequence[Point], x: Scale, y: Scale, css: str) -> str:
 
 
 def _name(line: Line, end: tuple[float, float], place: float) -> str:
-    """The name beside the line's end, with a short lead where it had to move."""
+    """The name beside the line's end, with a short lead if it had to move."""
     return (
         f'<path class="lead {line.colour}" d="M{end[0]:g} {end[1]:g}L{end[0] + 9:g} {place:g}"/>'
         f'<text class="name" x="{end[0] + 12:.1f}" y="{place + 4:.1f}">{text(line.name)}</text>\n'
@@ -190,3 +218,77 @@ def _in_words(line: Line, say: Format, x_name: str) -> str:
         f"{line.name}: {say(y0)} at {x_name} {x0:.0f}, {say(y1)} at {x_name} {x1:.0f}, "
         f"between {say(low)} and {say(high)}"
     )
+
+
+DOT_WIDTH, DOT_ROW, DOT_TOP, DOT_BOTTOM = 416, 40, 32, 28
+DOT_LEFT, DOT_RIGHT = 104, 354
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One row: shares in [0, 1], None where unknown."""
+
+    name: str
+    colour: str
+    target: float | None
+    old_skill: float | None
+
+
+def dot_chart(name: str, title: str, pairs: Sequence[Pair]) -> str:
+    """An SVG dot chart; nothing where nothing was measured."""
+    drawn = [p for p in pairs if p.target is not None or p.old_skill is not None]
+    if not drawn:
+        return ""
+    height = DOT_TOP + DOT_ROW * len(drawn) + DOT_BOTTOM
+    x = Scale(0.0, 1.0, DOT_LEFT, DOT_RIGHT)
+    parts = [_dot_axis(x, height)]
+    for i, pair in enumerate(drawn):
+        parts.append(_dot_row(pair, x, DOT_TOP + DOT_ROW * (i + 0.5)))
+    words = "; ".join(
+        f"{p.name}: target {percent(p.target)}, old skill {percent(p.old_skill)}" for p in drawn
+    )
+    return svg(name, title, words, DOT_WIDTH, height, parts)
+
+
+def _dot_axis(x: Scale, height: float) -> str:
+    out = []
+    for share in (0.0, 0.5, 1.0):
+        out.append(
+            f'<path class="rule" d="M{x(share)} {DOT_TOP}V{height - DOT_BOTTOM}"/>'
+            f'<text class="tick middle" x="{x(share)}" y="{height - 8}">'
+            f"{short_percent(share)}</text>\n"
+        )
+    out.append(
+        f'<circle class="mark ink" cx="{DOT_LEFT + 4}" cy="11" r="5"/>'
+        f'<text class="tick" x="{DOT_LEFT + 16}" y="15">target</text>'
+        f'<path class="ring ink" d="{_diamond(DOT_LEFT + 80, 11)}"/>'
+        f'<text class="tick" x="{DOT_LEFT + 92}" y="15">old skill</text>\n'
+    )
+    return "".join(out)
+
+
+def _dot_row(pair: Pair, x: Scale, y: float) -> str:
+    places = {"mark": pair.target, "ring": pair.old_skill}
+    known = {kind: share for kind, share in places.items() if share is not None}
+    low, high = min(known.values()), max(known.values())
+    out = [
+        f'<text class="row" x="0" y="{y + 5}">{text(pair.name)}</text>'
+        f'<path class="link {pair.colour}" d="M{x(low)} {y}H{x(high)}"/>'
+    ]
+    for kind, share in known.items():
+        shape = (
+            f'<circle class="mark {pair.colour}" cx="{x(share)}" cy="{y}" r="6"/>'
+            if kind == "mark"
+            else f'<path class="ring {pair.colour}" d="{_diamond(x(share), y)}"/>'
+        )
+        left = len(known) > 1 and share == low and (low < high or kind == "mark")
+        place, side = (x(share) - 12, "end") if left else (x(share) + 12, "start")
+        out.append(
+            f'{shape}<text class="value {side}" x="{place:.1f}" y="{y + 4}">'
+            f"{percent(share)}</text>\n"
+        )
+    return "".join(out)
+
+
+def _diamond(x: float, y: float, size: float = 7) -> str:
+    return f"M{x} {y - size}L{x + size} {y}L{x} {y + size}L{x - size} {y}Z"

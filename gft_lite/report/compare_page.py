@@ -69,10 +69,10 @@ def _identities(comparison: Comparison) -> str:
     rows = [
         [
             text(c.name),
-            text(c.adapter or "–"),
-            text((c.adapter_sha256 or "–")[:16]),
-            figure(c.max_logit_difference),
-            figure(c.mean_logit_difference),
+            text(c.identity.adapter or "–"),
+            text((c.identity.adapter_sha256 or "–")[:16]),
+            figure(c.identity.max_logit_difference),
+            figure(c.identity.mean_logit_difference),
         ]
         for c in comparison.columns
     ]

@@ -12,8 +12,8 @@ SHOWN_BAD_ROWS = 500
 
 def data_page(report: Report) -> str:
     """The report on a data file as one HTML document."""
-    found = report.recognised
-    lead = f"{found.kind}, read as '{found.format}': {found.why}."
+    recognised = report.recognised
+    lead = f"{recognised.kind}, read as '{recognised.format}': {recognised.why}."
     return page(
         title=f"Data: {Path(report.path).name}",
         kicker="gft-lite data check",
@@ -57,20 +57,24 @@ def counts(report: Report) -> str:
 
 
 def write_data_page(report: Report, path: Path) -> Path:
-    """Write the page. Raises RunError where it cannot be written."""
+    """Write the page.
+
+    Raises:
+        RunError: it cannot be written there.
+    """
     return write_page(path, data_page(report))
 
 
 def reading(report: Report) -> list[str]:
     """What it was taken for, in sentences."""
-    found = report.recognised
-    said = [found.meaning] if found.meaning else []
-    if found.runner_up:
-        said.append(f"Runner-up: '{found.runner_up}' ({found.runner_up_why})")
-    said += found.notes
-    if found.unused:
-        said.append(f"Columns not used: {', '.join(found.unused)}")
-    return said
+    recognised = report.recognised
+    sentences = [recognised.meaning] if recognised.meaning else []
+    if recognised.runner_up:
+        sentences.append(f"Runner-up: '{recognised.runner_up}' ({recognised.runner_up_why})")
+    sentences += recognised.notes
+    if recognised.unused:
+        sentences.append(f"Columns not used: {', '.join(recognised.unused)}")
+    return sentences
 
 
 def _lengths(report: Report) -> str:
@@ -110,11 +114,12 @@ def findings(report: Report) -> list[str]:
     for kind, (meaning, todo) in KINDS.items():
         count = report.counts.get(kind, 0)
         if count:
-            kept = [found for found in report.findings if found.kind == kind]
+            of_kind = [finding for finding in report.findings if finding.kind == kind]
             listed = "\n".join(
-                f"row {found.row}" + (f": {found.detail}" if found.detail else "") for found in kept
+                f"row {finding.row}" + (f": {finding.detail}" if finding.detail else "")
+                for finding in of_kind
             )
-            more = f"\n… and {count - len(kept):,} more" if count > len(kept) else ""
+            more = f"\n… and {count - len(of_kind):,} more" if count > len(of_kind) else ""
             summary = f"{kind} ({count:,}): {meaning}; {todo}"
             parts.append(details(summary, pre(listed + more)))
     return parts

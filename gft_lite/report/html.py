@@ -17,17 +17,20 @@ from gft_lite.config.methods import REGISTRY
 from gft_lite.runs.atomic import write_atomic
 from gft_lite.types import RunError
 
-__all__ = ["Markup", "render", "stylesheet", "text", "write_page"]
+__all__ = ["Markup", "printable", "render", "stylesheet", "text", "write_page"]
 
 PACKAGE = Path(__file__).parent.parent
 _CONTROLS = {c: 0x2400 + c for c in range(32) if chr(c) not in "\n\t"} | {13: None, 127: 0x2421}
 
 
-def _printable(value: object) -> object:
-    """A text with visible control characters and no lone surrogates; markup is left as it is."""
-    if hasattr(value, "__html__"):
-        return value
+def printable(value: object) -> str:
+    """A text with visible control characters and no lone surrogates."""
     return str(value).translate(_CONTROLS).encode("utf-8", "replace").decode("utf-8")
+
+
+def _finalize(value: object) -> object:
+    """What a template writes for a value: markup as it is, any text printable."""
+    return value if hasattr(value, "__html__") else printable(value)
 
 
 def _source(name: str) -> str | None:
@@ -40,7 +43,8 @@ def _source(name: str) -> str | None:
 _ENVIRONMENT = Environment(
     loader=FunctionLoader(_source),
     autoescape=True,
-    finalize=_printable,
+    finalize=_finalize,
+    lstrip_blocks=True,
     trim_blocks=True,
     undefined=StrictUndefined,
 )
@@ -58,7 +62,7 @@ def render(template: str, /, **context: Any) -> Markup:
 
 def text(value: object) -> str:
     """Any text, made harmless: escaped, control characters visible, lone surrogates replaced."""
-    return str(escape(_printable(value)))
+    return str(escape(printable(value)))
 
 
 def stylesheet() -> Markup:

@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING
 
 from gft_lite.data import Report
 from gft_lite.report.data import data_headline, data_sections
-from gft_lite.report.findings import run_headline
+from gft_lite.report.findings import run_headline, warnings
+from gft_lite.report.groups import inside_groups
 from gft_lite.report.html import fragment, notes
-from gft_lite.report.inside import inside_groups
 from gft_lite.report.record import read_record
 from gft_lite.report.run import run_curves
-from gft_lite.report.warnings import warnings
 from gft_lite.runs import RunDir
 
 if TYPE_CHECKING:
@@ -68,9 +67,9 @@ def data(report: Report) -> Shown:
     return Shown(fragment(headline=data_headline(report), html=data_sections(report)))
 
 
-def comparison(found: Comparison) -> Shown:
+def comparison(compared: Comparison) -> Shown:
     """Base and adapters side by side: figures, identities, differences, answers."""
     from gft_lite.report.compare_page import compare_sections  # imports torch
 
-    headline = f"{found.model}: {' · '.join(column.name for column in found.columns)}"
-    return Shown(fragment(headline=headline, html=compare_sections(found)))
+    headline = f"{compared.model}: {' · '.join(column.name for column in compared.columns)}"
+    return Shown(fragment(headline=headline, html=compare_sections(compared)))

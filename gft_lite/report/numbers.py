@@ -49,12 +49,12 @@ def downsample(points: Sequence[Point], limit: int = DRAWN_POINTS) -> list[Point
     if len(points) <= limit:
         return list(points)
     stretches = limit // 2
-    kept: list[Point] = []
+    extremes: list[Point] = []
     for i in range(stretches):
         part = points[i * len(points) // stretches : (i + 1) * len(points) // stretches]
         low, high = min(part, key=lambda p: p[1]), max(part, key=lambda p: p[1])
-        kept += sorted({low, high})
-    return kept
+        extremes += sorted({low, high})
+    return extremes
 
 
 def running_mean(points: Sequence[Point], window: int) -> list[Point]:
@@ -70,12 +70,12 @@ def running_mean(points: Sequence[Point], window: int) -> list[Point]:
     return out
 
 
-def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
+def ticks(low: float, high: float, count: int = 4) -> list[float]:
     """Round values between low and high, about `wanted` of them, steps of 1, 2 or 5 times 10^n."""
     span = high - low
     if span <= 0:
         return [low]
-    raw = span / wanted
+    raw = span / count
     base = 10.0 ** math.floor(math.log10(raw))
     step = next(m * base for m in (1, 2, 5, 10) if m * base >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)

@@ -84,7 +84,7 @@ PANELS = (
     Panel(
         "kl",
         "KL to the reference",
-        "Nats per token on self responses: how far the model has moved from where it started.",
+        "Nats per token on self responses: how far the model has moved from its start.",
         _one("kl_nats_per_token"),
     ),
     Panel(
@@ -117,7 +117,7 @@ PANELS = (
 MEMORY = Panel(
     "memory",
     "Peak memory",
-    "GiB held at most so far: on the GPU, or by the process where there is none.",
+    "GiB held at most so far: on the GPU, or by the process if there is no GPU.",
     _one("peak_memory_gib"),
 )
 TIME = Panel(
@@ -133,7 +133,7 @@ TIME = Panel(
 
 
 def panel_figure(panel: Panel, record: Record, *, prefix: str = "", title: str = "") -> str:
-    """One panel of one run; nothing where the run has no such values."""
+    """One panel of one run; nothing if the run has no such values."""
     if panel.methods and not {*panel.methods} & {*record.methods}:
         return ""
     lines = [
@@ -159,7 +159,7 @@ def accuracy_figure(
     *,
     x_name: str = "step",
 ) -> str:
-    """Shares between 0 and 100 %, measured now and then; nothing where there are none."""
+    """Shares between 0 and 100 %, measured now and then; nothing if there are none."""
     chart = line_chart(
         key, title, lines, say=short_percent, bounds=(0.0, 1.0), x_name=x_name, smooth=False
     )

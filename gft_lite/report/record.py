@@ -48,7 +48,7 @@ class Record:
 
     @property
     def method(self) -> str:
-        """Name of the method; empty where there are several, or the configuration is unreadable."""
+        """Name of the method; empty if there are several, or the configuration is unreadable."""
         return "" if self.stages else str(look(self.config, "method.name") or "")
 
     @property
@@ -63,21 +63,21 @@ class Record:
 
     @property
     def last_eval(self) -> Event:
-        """The final evaluation, before the end the latest one; {} where there was none."""
+        """The final evaluation, before the end the latest one; {} if there was none."""
         return self.final or (self.evals[-1] if self.evals else {})
 
     @property
     def first_eval(self) -> Event:
-        """The evaluation before the first step; {} where there was none."""
+        """The evaluation before the first step; {} if there was none."""
         return self.evals[0] if self.evals and self.evals[0].get("step") == 0 else {}
 
     def groups(self, step: int) -> list[Event]:
         """Stored groups of a step; none where they are missing or unreadable."""
         try:
-            found = self.run.read_groups(step)
+            groups = self.run.read_groups(step)
         except RunError:
             return []
-        return [group for group in found if responses(group)]
+        return [group for group in groups if responses(group)]
 
 
 def read_record(run: RunDir) -> Record:
@@ -133,12 +133,12 @@ def evaluations(events: Iterable[Event]) -> tuple[tuple[Event, ...], Event]:
 
 def responses(group: Mapping[str, Any]) -> list[Event]:
     """The responses of a stored group."""
-    found = group.get("responses")
-    return [r for r in found if isinstance(r, dict)] if isinstance(found, list) else []
+    listed = group.get("responses")
+    return [r for r in listed if isinstance(r, dict)] if isinstance(listed, list) else []
 
 
 def parse_config(config_yaml: str) -> Mapping[str, Any]:
-    """The configuration as plain data; {} where it is no YAML."""
+    """The configuration as plain data; {} if it is not valid YAML."""
     try:
         config = yaml.safe_load(config_yaml)
     except (yaml.YAMLError, RecursionError):

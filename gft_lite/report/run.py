@@ -1,4 +1,4 @@
-"""The report of one run."""
+"""The report of one run, stages of a pipeline included."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 from gft_lite.memory import GIB
 from gft_lite.report.charts import Line
-from gft_lite.report.findings import message, run_headline
+from gft_lite.report.findings import message, run_headline, warnings
+from gft_lite.report.groups import inside_groups
 from gft_lite.report.html import (
     details,
     facts,
@@ -15,16 +16,26 @@ from gft_lite.report.html import (
     page,
     pre,
     section,
+    table,
+    text,
     tiles,
     write_page,
 )
-from gft_lite.report.inside import inside_groups
-from gft_lite.report.numbers import at_k, duration, figure, look, number, percent, power, series
+from gft_lite.report.numbers import (
+    MISSING,
+    at_k,
+    duration,
+    figure,
+    look,
+    number,
+    percent,
+    power,
+    series,
+    total,
+)
 from gft_lite.report.panels import LOSS, MEMORY, PANELS, TIME, accuracy_figure, label, panel_figure
 from gft_lite.report.record import Record, read_record
-from gft_lite.report.stages import stage_table
-from gft_lite.report.warnings import warnings
-from gft_lite.runs import RunDir, damaged_groups
+from gft_lite.runs import RunDir, damaged_groups, stage_number
 
 CURVES_INTRO = (
     "One value a step. In long runs the strong line is a running mean and the faint one behind it "
@@ -56,14 +67,14 @@ def write_run_report(run: RunDir, out: Path | None = None) -> Path:
 
 def run_page(record: Record) -> str:
     """The page as a string."""
-    said = message(record)
+    reason = message(record)
     return page(
         title=f"{record.name} · gft-lite",
         kicker=f"gft-lite run · {record.name} · {' → '.join(map(label, record.methods))}",
         headline=run_headline(record),
         lead=_lead(record),
         html=[
-            notes([f"The run ended early: {said}"]) if said else "",
+            notes([f"The run ended early: {reason}"]) if reason else "",
             tiles(_headline_figures(record)),
             section("Worth a look", [notes([*warnings(record), *damaged_groups(record.run)])]),
             section("Stages", [stage_table(record)], STAGES_INTRO),
@@ -182,12 +193,12 @@ def _memory(record: Record) -> str | None:
     measured = _peak_gib(record)
     if tensors is None or measured is None:
         return None
-    said = f"forecast {tensors / GIB:.2f}\u00a0GiB of tensors"
+    expected = f"forecast {tensors / GIB:.2f}\u00a0GiB of tensors"
     if str(record.starts[-1].get("device")).startswith("cuda"):
-        return f"{said}, measured {measured:.2f}\u00a0GiB at the peak"
+        return f"{expected}, measured {measured:.2f}\u00a0GiB at the peak"
     return (
-        f"{said}; the process held {measured:.2f}\u00a0GiB with Python and its libraries, which is "
-        "no measure of the forecast"
+        f"{expected}; the process held {measured:.2f}\u00a0GiB with Python and its libraries, "
+        "which is no measure of the forecast"
     )
 
 
@@ -206,3 +217,46 @@ def _count(value: object) -> str | None:
 
 def _with_reason(value: object, reason: object) -> str | None:
     return f"{value} ({reason})" if value and reason else str(value) if value else None
+
+
+STAGE_COLUMNS = (
+    "Stage",
+    "Reference",
+    "Steps",
+    "Learning rate",
+    "Target, greedy",
+    "mean@k",
+    "pass@k",
+    "Old skill",
+    "KL, nats/token",
+    "Trained tokens",
+    "Training",
+)
+
+
+def stage_table(record: Record) -> str:
+    """One line a stage that has begun; nothing for a run without stages."""
+    if not record.stages:
+        return ""
+    return table(
+        "The stages of this run", STAGE_COLUMNS, [_stage_cells(stage) for stage in record.stages]
+    )
+
+
+def _stage_cells(stage: Record) -> list[str]:
+    last, done = stage.last_eval, stage.state == "finished"
+    moved = number(last, "drift.kl_nats_per_token")
+    state = "" if done else f"<small>{text(stage.state)}</small>"
+    return [
+        f"{stage_number(stage.run.path)} {text(label(stage.method))}{state}",
+        text(str(look(stage.config, "model.reference") or MISSING)),
+        str(len(stage.steps)),
+        power(number(stage.config, "train.learning_rate")),
+        percent(number(last, "target.greedy_accuracy")),
+        percent(number(last, "target.mean_at_k")),
+        percent(number(last, "target.pass_at_k")),
+        percent(number(last, "old_skill.greedy_accuracy")),
+        MISSING if moved is None else f"{moved:z.3f}",
+        f"{total(stage.steps, 'trained_tokens'):,.0f}",
+        duration(stage.seconds),
+    ]

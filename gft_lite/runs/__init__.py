@@ -25,6 +25,7 @@ from gft_lite.runs.directory import (
 )
 from gft_lite.runs.event_log import of_stage, parse_event
 from gft_lite.runs.status import BUSY, State, Status
+from gft_lite.runs.stored_groups import write_groups
 
 __all__ = [
     "BUSY",
@@ -41,5 +42,6 @@ __all__ = [
     "parse_event",
     "stage_number",
     "step_of",
+    "write_groups",
     "writing",
 ]

@@ -1,7 +1,7 @@
 """Files and folders that are written whole or not at all, and the hash of a file.
 
-What is written is on the disk before it gets its name, so a process that is killed and a machine
-that stops leave the old content or the new one.
+Data is on the disk before it gets its name, so a killed process and a machine that loses power
+leave either the old content or the new one.
 """
 
 from __future__ import annotations
@@ -22,63 +22,61 @@ def file_sha256(path: Path) -> str:
 
 def write_atomic(path: Path, text: str) -> None:
     """Replace a file's text: a reader sees the old text or the new one, never half of one."""
-    with new_file(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    with new_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def new_file(target: Path) -> Iterator[Path]:
-    """A file to be written, which takes the name `target` when the block ends without an error.
+    """A temporary file, renamed to `target` when the block ends without an error.
 
-    Its data is on the disk before the name is: after a crash the name stands for the old file or
-    for the whole new one.
+    After a crash, `target` is the old file or the whole new one.
     """
-    aside = target.with_name(f"{target.name}.tmp")
+    temporary = target.with_name(f"{target.name}.tmp")
     try:
-        yield aside
-        sync(aside)
-        aside.replace(target)
-    except BaseException:  # what was written does not stay: the disk may be full
+        yield temporary
+        sync(temporary)
+        temporary.replace(target)
+    except BaseException:  # free the space: the disk may be full
         with suppress(OSError):
-            aside.unlink()
+            temporary.unlink()
         raise
     sync(target.parent)
 
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """An empty folder to be filled, which takes the name `target` when the block ends without an
-    error, in place of what had that name.
+    """An empty temporary folder, renamed to `target` when the block ends without an error; it
+    replaces an existing folder.
 
-    After a crash the name stands for the old folder, for the whole new one, or, between two
-    renames, for none.
+    After a crash, `target` is the old folder or the whole new one; between two renames, neither.
     """
-    aside = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
     try:
-        yield aside
+        yield temporary
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
-    for folder, _, names in os.walk(aside):
+    for folder, _, names in os.walk(temporary):
         for name in names:
             sync(Path(folder, name))
         sync(Path(folder))
     with removed(target):
-        aside.rename(target)
+        temporary.rename(target)
     sync(target.parent)
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder: after a crash the name stands for all of it or for nothing."""
+    """Remove a folder: after a crash, all of it exists or none."""
     with removed(path):
         pass
 
 
 @contextmanager
 def removed(path: Path) -> Iterator[None]:
-    """Inside, the name is free; what had it is deleted at the end."""
+    """Move a folder aside during the block and delete it at the end, or restore it on an error."""
     old = path.with_name(f".{path.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     with suppress(FileNotFoundError):
@@ -96,9 +94,9 @@ def removed(path: Path) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
+    """Wait until a file, or the list of names in a folder, is on the disk."""
     folder = path.is_dir()
-    # Windows opens no folders, and some network file systems sync files only
+    # Windows cannot open folders, and some network file systems sync files only
     with suppress(OSError) if folder else nullcontext():
         handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
         try:

@@ -247,10 +247,6 @@ class RunDir:
         self.event_log.drop_after(step)
         stored_groups.drop_groups_after(self.groups_dir, step)
 
-    def write_groups(self, step: int, groups: list[dict[str, Any]]) -> None:
-        """Store the groups of one step."""
-        stored_groups.write_groups(self.groups_dir, step, groups)
-
     def read_groups(self, step: int) -> list[dict[str, Any]]:
         """The groups of one step.
 

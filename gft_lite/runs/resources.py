@@ -1,7 +1,7 @@
-"""What the system has no more of, as a sentence with what to do: disk, memory, files, processes.
+"""A shortage of disk, memory, files or processes as a sentence with what to do.
 
 Libraries report the same shortage as different errors; here they become one sentence. The caller
-adds what becomes of its own work.
+adds the state of its own work.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ BY_TEXT = {
 
 
 def extend_cpu_time() -> None:
-    """Move the soft limit of CPU time to the hard one: past it, the system signals every second,
-    and kills a process that is about to end."""
+    """Raise the soft limit of CPU time to the hard one: beyond the soft limit, the system sends a
+    signal every second, and kills a process that is about to end."""
     import resource  # not on Windows, which sends no such signal
 
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
@@ -66,11 +66,11 @@ def extend_cpu_time() -> None:
 
 
 def shortage(error: BaseException) -> str | None:
-    """What the system has no more of, where that is what an error means."""
+    """The sentence for an error that means a shortage; None for any other error."""
     if isinstance(error, MemoryError):
         return MEMORY
     if isinstance(error, OSError) and error.errno in BY_NUMBER:
         of = f" ({error.filename!s:.100})" if error.filename else ""
         return BY_NUMBER[error.errno].format(of=of)
     text = str(error)
-    return next((told.format(of="") for sign, told in BY_TEXT.items() if sign in text), None)
+    return next((message.format(of="") for sign, message in BY_TEXT.items() if sign in text), None)

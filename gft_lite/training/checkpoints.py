@@ -1,9 +1,9 @@
-"""Checkpoints: adapter, optimizer and loss scaler of one step, whole or not there at all.
+"""Checkpoints: adapter, optimizer and loss scaler of one step, written whole or not at all.
 
-A checkpoint's `state.json` is its record: the step, what else the trainer counts, the SHA-256 of
-every other file, and of the record itself. `newest_intact` uses no checkpoint that differs from its
-record. A checkpoint of an older version has no hashes; it is checked by reading it, which notices a
-file that is missing, cut short or unreadable, and no changed bit.
+The record of a checkpoint, `state.json`, holds the step, the counters of the trainer, the SHA-256
+of every other file, and that of the record itself. `newest_intact` skips a checkpoint that differs
+from its record. A checkpoint of an older version has no hashes. It is checked by reading it, which
+detects a file that is missing, truncated or unreadable, but not a changed bit.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from gft_lite.models import Policy
 from gft_lite.models.validation import check_weights
 from gft_lite.runs import RunDir, step_of
 from gft_lite.runs.atomic import file_sha256
+from gft_lite.runs.events import CheckpointEvent
 from gft_lite.types import ModelError, RunError
 
 RECORD = "state.json"
@@ -32,11 +33,11 @@ OPTIMIZER = "optimizer.pt"
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands, beside its weights and its optimizer.
+    """Progress of a run besides its weights and its optimizer.
 
     step: optimizer steps taken.
-    sizes: batch sizes that fit.
-    trained_tokens: response tokens that went through the loss; None in an older checkpoint.
+    sizes: batch sizes that fit into memory.
+    trained_tokens: response tokens that were run through the model; None in an older checkpoint.
     bad_steps: steps in a row whose gradient was not finite.
     """
 
@@ -62,7 +63,7 @@ class Skipped:
 def write_checkpoint(
     folder: Path, policy: Policy, optimizer: Any, accelerator: Accelerator, progress: Progress
 ) -> None:
-    """Fill an empty folder; the caller renames it (`runs.new_folder`)."""
+    """Write a checkpoint into an empty folder; the caller renames it (`runs.atomic.new_folder`)."""
     policy.save_adapter(folder / "adapter")
     scaler = accelerator.scaler
     torch.save(
@@ -72,6 +73,7 @@ def write_checkpoint(
         },
         folder / OPTIMIZER,
     )
+    # The hashes come last, over everything else in the folder.
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     hashes = {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
     record = {"format": 2, **asdict(progress), "files": hashes}
@@ -82,7 +84,7 @@ def write_checkpoint(
 def load_checkpoint(
     folder: Path, policy: Policy, optimizer: Any, accelerator: Accelerator
 ) -> Progress:
-    """Put a checkpoint's state back.
+    """Restore the state of a checkpoint.
 
     Raises:
         ModelError: its adapter does not fit the policy.
@@ -104,8 +106,10 @@ def load_checkpoint(
 
 
 def newest_intact(run: RunDir) -> tuple[Path | None, list[Skipped]]:
-    """The checkpoint to continue from, None where the run has none, and the newer ones that cannot
-    be used.
+    """The newest checkpoint that can be used.
+
+    Returns:
+        Its folder, None if the run has no checkpoint; and the newer ones that cannot be used.
 
     Raises:
         RunError: there are checkpoints, and none can be used.
@@ -123,7 +127,7 @@ def newest_intact(run: RunDir) -> tuple[Path | None, list[Skipped]]:
             return folder, skipped
         skipped.append(Skipped(folder, reason))
     if folders:
-        listed = "; ".join(f"{one.path.name}: {one.reason}" for one in skipped)
+        listed = "; ".join(f"{each.path.name}: {each.reason}" for each in skipped)
         raise RunError(
             f"{run.path}: no checkpoint can be used ({listed}); restore one from a copy, or delete "
             f"{run.checkpoints_dir} to begin again at step 0"
@@ -133,16 +137,16 @@ def newest_intact(run: RunDir) -> tuple[Path | None, list[Skipped]]:
 
 def set_aside(skipped: Sequence[Skipped]) -> None:
     """Rename damaged checkpoints, so that they are neither used again nor counted."""
-    for one in skipped:
-        if one.path.exists() or one.path.is_symlink():
-            target = one.path.with_name(f"damaged-{one.path.name}")
-            if target.exists():
-                target = one.path.with_name(f"damaged-{one.path.name}-{one.path.lstat().st_ino}")
-            one.path.rename(target)
+    for path in (each.path for each in skipped):
+        if os.path.lexists(path):
+            target = path.with_name(f"damaged-{path.name}")
+            if target.exists():  # damaged twice at the same step
+                target = path.with_name(f"damaged-{path.name}-{path.lstat().st_ino}")
+            path.rename(target)
 
 
 def fault_of(folder: Path) -> str | None:
-    """Why a checkpoint cannot be used, in a few words; None where it is intact."""
+    """Why a checkpoint cannot be used, in a few words; None if it is intact."""
     try:
         if not folder.is_dir():
             return "it is not a folder" if os.path.lexists(folder) else "it is missing"
@@ -159,7 +163,7 @@ def fault_of(folder: Path) -> str | None:
 
 
 class _FaultError(Exception):
-    """A few words on what is wrong."""
+    """Why a checkpoint cannot be used, in a few words."""
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -171,6 +175,7 @@ def _record(folder: Path) -> dict[str, Any]:
         raise _FaultError(f"{RECORD} is not valid JSON") from None
     if not isinstance(record, dict) or not isinstance(record.get("step"), int):
         raise _FaultError(f"{RECORD} is not the record of a checkpoint")
+    # A record of an older version has none of these keys; any of them demands the checksum.
     if "format" in record or "files" in record or "sha256" in record:
         digest = record.pop("sha256", None)
         if digest != _digest(record) or not isinstance(record.get("files"), dict):
@@ -198,7 +203,7 @@ def _changed_file(folder: Path, record: Mapping[str, Any]) -> str | None:
 
 
 def _unreadable_file(folder: Path) -> str | None:
-    """For checkpoints without hashes."""
+    """The fault of a checkpoint without hashes, found by reading it."""
     try:
         check_weights(folder / "adapter")
         torch.load(folder / OPTIMIZER, weights_only=True, map_location="cpu")["optimizer"]
@@ -214,11 +219,12 @@ def _unreadable_file(folder: Path) -> str | None:
 
 
 def _missing(run: RunDir, folders: Sequence[Path]) -> list[Skipped]:
-    """The checkpoint that was written last, where it is not there."""
-    written = [str(event["path"]) for event in run.events("checkpoint") if "path" in event]
+    """The checkpoint that was written last, if it is missing."""
+    written = [event.path for event in run.read(CheckpointEvent) if event.path]
     if not written or any(folder.name == written[-1] for folder in folders):
         return []
     last = run.checkpoints_dir / written[-1]
+    # A newer checkpoint that was set aside as damaged was reported before.
     if folders and step_of(last) < step_of(folders[-1]):
         return []
     return [Skipped(last, "it is missing (deleted, or the run ended while it was written)")]

@@ -1,7 +1,7 @@
-"""The gradient of one micro-batch: the only place where a method meets a model.
+"""The gradient of one micro-batch: the only module in which a method meets a model.
 
-The method is differentiated with respect to the log-probs alone (`models.logps.one_pass`); what
-flows into the model is that slope. So the weight each token got is known, and stored, for every
+The method is differentiated with respect to the log-probs alone (`models.logps.one_pass`), and that
+slope is propagated into the model. So the weight of each token is known, and stored, for every
 method.
 """
 
@@ -38,17 +38,18 @@ def add_gradient(
 
     Args:
         part: the micro-batch.
-        counts: number of tokens to divide by, of self answers (True) and of demonstrations.
-        observer: told what was measured.
-        policy: the model, ready to train.
-        accelerator: gives autocast and the loss scaler.
+        counts: number of tokens to divide by: of self responses (True), of demonstrations (False).
+        observer: collects the measurements.
+        policy: the model, in training mode.
+        accelerator: provides autocast and the loss scaler.
         method: the objective.
-        options: its settings.
-        progress: how much of the run is over, in [0, 1].
-        log_kl: whether to measure the KL to the reference even where the method has none.
+        options: the method section of the configuration.
+        progress: fraction of the run that is over, in [0, 1].
+        log_kl: measure the KL to the reference policy even if the method does not need it.
     """
     with_reference = method.needs_reference(options)
     batch = collate(part, policy.tokenizer.pad_token_id).to(policy.device)
+    # The reference policy: hidden states for a full-vocabulary KL, otherwise log-probs only.
     ref_logps = ref_states = None
     if with_reference or method.needs_ref_kl or log_kl:
         with policy.reference(), accelerator.autocast():
@@ -57,21 +58,23 @@ def add_gradient(
             else:
                 ref_logps = policy.token_logps(batch).logps
     with accelerator.autocast():
-        states = policy.response_states(batch)
-    own = batch.own.unsqueeze(-1)
-    share = batch.flat(1 / torch.where(own, counts[True], counts[False]))
-    known = {
+        states = policy.response_states(batch)  # (N, H), N: all response tokens of the batch
+    # Each token counts 1 ÷ (tokens of the step), so that micro-batches add up to one batch.
+    is_self = batch.own.unsqueeze(-1)  # (B,) → (B, 1)
+    share = batch.flat(1 / torch.where(is_self, counts[True], counts[False]))  # (N,)
+    per_token = {
         "advantages": batch.advantages.unsqueeze(-1),
-        "own": own,
+        "own": is_self,
         "ref_logps": ref_logps if with_reference else None,
         "old_logps": batch.old_logps,
     }
-    flat = {name: batch.flat(values) for name, values in known.items() if values is not None}
+    flat = {name: batch.flat(values) for name, values in per_token.items() if values is not None}
 
     def loss(rows: slice, logps: Tensor, ref_kl: Tensor | None) -> Tensor:
         inputs = {name: values[rows] for name, values in flat.items()}
         return method.loss(options, LossInputs(logps, ref_kl=ref_kl, progress=progress, **inputs))
 
+    # One chunk of logits at a time: loss, statistics, and the gradient of the hidden states.
     scaler = accelerator.scaler
     result = one_pass(
         states,

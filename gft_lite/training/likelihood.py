@@ -1,8 +1,9 @@
-"""Which responses fit a model best: the mean log-prob a token that the model gives them.
+"""Select the responses that fit a model best: those with the highest mean log-prob per token.
 
 After GRAPE, "The Best Instruction-Tuning Data are Those That Fit", arXiv 2502.04194: of several
 responses to a prompt, those with the highest likelihood under the model that is to be trained are
-the best to train it on. The mean over tokens, end-of-turn included, so that length does not decide.
+the best to train it on. Here it is the mean over tokens, end-of-turn included, so that length does
+not decide.
 """
 
 from __future__ import annotations
@@ -21,27 +22,28 @@ from gft_lite.types import Example, Response
 def mean_logps(
     policy: Policy, example: Example, texts: Sequence[str], max_tokens: int = TOKENS_AT_ONCE
 ) -> list[float]:
-    """Nats a token of each response, −inf where it does not fit into the model's window."""
+    """Mean log-prob of each response in nats per token; −inf if it exceeds the model's window."""
     policy.sample_mode()
     prompt = policy.chat.prompt_ids(example.prompt)
     ids = [policy.chat.response_ids(Response(text, "teacher")) for text in texts]
     sequences = [
-        TokenSequence(prompt, response, key=(0, place))
-        for place, response in enumerate(ids)
+        TokenSequence(prompt, response, key=(0, index))
+        for index, response in enumerate(ids)
         if len(prompt) + len(response) <= policy.max_length
     ]
 
-    def nothing() -> list[float]:
+    def start() -> list[float]:
         return [float("-inf")] * len(texts)
 
-    def add(part: Sequence[TokenSequence], found: list[float]) -> None:
+    def add(part: Sequence[TokenSequence], means: list[float]) -> None:
         batch = collate(part, policy.tokenizer.pad_token_id).to(policy.device)
         logps = policy.token_logps(batch).logps  # (B, T), zero outside the mask
-        means = logps.double().sum(dim=1) / batch.mask.sum(dim=1)  # (B,)
-        for sequence, mean in zip(part, means.tolist(), strict=True):
-            found[sequence.key[1]] = mean
+        # float64: the order of two responses must not depend on the batch they are in
+        batch_means = logps.double().sum(dim=1) / batch.mask.sum(dim=1)  # (B,)
+        for sequence, mean in zip(part, batch_means.tolist(), strict=True):
+            means[sequence.key[1]] = mean
 
-    return in_micro_batches(sequences, nothing, add, max_tokens)
+    return in_micro_batches(sequences, start, add, max_tokens)
 
 
 def select_by_likelihood(
@@ -55,5 +57,5 @@ def select_by_likelihood(
     if len(texts) <= keep:
         return list(texts)
     means = mean_logps(policy, example, texts, max_tokens)
-    order = sorted(range(len(texts)), key=lambda place: -means[place])
-    return [texts[place] for place in order[:keep]]
+    order = sorted(range(len(texts)), key=lambda index: -means[index])
+    return [texts[index] for index in order[:keep]]

@@ -108,6 +108,7 @@ def token_metrics(traces: Sequence[TokenTrace], tau: Callable[[Source], float]) 
     kls = [t.kl for t in self_traces if t.kl is not None]
     _put_mean(metrics, "kl_nats_per_token", (k for kl in kls for k in kl))
     _put_mean(metrics, "kl_nats_per_sequence", (sum(kl) for kl in kls))
+    # A token is rectified if its probability is below τ.
     slices = {"": traces}
     slices |= {f"_{s}": [t for t in traces if t.sequence.source == s] for s in SOURCES}
     slices["_positive"] = [t for t in traces if t.sequence.advantage > 0]

@@ -1,4 +1,4 @@
-"""The optimizer of the adapter and the shape of its learning rate."""
+"""The optimizer of the adapter and its learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def make_optimizer(
         return torch.optim.AdamW(parameters, **options)
     import bitsandbytes
 
-    chosen = {
+    optimizers = {
         "adamw_8bit": bitsandbytes.optim.AdamW8bit,
         "paged_adamw_8bit": bitsandbytes.optim.PagedAdamW8bit,
-    }[kind]
-    return chosen(parameters, **options)
+    }
+    return optimizers[kind](parameters, **options)
 
 
-def optimizer_kind(wanted: str, device_type: str) -> str:
-    """Resolve `train.optimizer`: 8-bit and paged on CUDA, since memory is what runs out there."""
-    if wanted != "auto":
-        return wanted
+def optimizer_kind(setting: str, device_type: str) -> str:
+    """Resolve `train.optimizer`: "auto" is 8-bit and paged on CUDA, which saves GPU memory."""
+    if setting != "auto":
+        return setting
     return "paged_adamw_8bit" if device_type == "cuda" else "adamw"
 
 
@@ -41,17 +41,17 @@ def learning_rate(step: int, train: TrainConfig, trained_tokens: int = 0) -> flo
         step: steps taken so far.
         train: steps, token budget and shape.
         trained_tokens: response tokens trained on so far. With a token budget, the schedule
-            follows the larger of the two shares done, so that it reaches zero at whichever end
-            comes first. A resumed run counts both from its events and gets the same rates.
+            follows the larger of the two fractions, so that it reaches zero at the end that comes
+            first. A resumed run restores both and gets the same rates.
     """
     if step < train.warmup_steps:
         return train.learning_rate * (step + 1) / train.warmup_steps
-    done = (step - train.warmup_steps) / max(1, train.steps - train.warmup_steps)
+    progress = (step - train.warmup_steps) / max(1, train.steps - train.warmup_steps)
     if train.max_tokens:
-        done = max(done, min(1.0, trained_tokens / train.max_tokens))
+        progress = max(progress, min(1.0, trained_tokens / train.max_tokens))
     factor = {
         "constant": 1.0,
-        "linear": 1 - done,
-        "cosine": (1 + math.cos(math.pi * done)) / 2,
+        "linear": 1 - progress,
+        "cosine": (1 + math.cos(math.pi * progress)) / 2,
     }[train.schedule]
     return train.learning_rate * factor

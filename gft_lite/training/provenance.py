@@ -108,6 +108,7 @@ class Provenance:
             return [self.fault]
         shared = self.sources.keys() & now.sources.keys()
         contents = {key: self.sources[key].differences(now.sources[key]) for key in sorted(shared)}
+        # Settings are compared with the defaults of today, since older records lack newer keys.
         settings = []
         old, new = _flat(_resolved(self.config)), _flat(_resolved(now.config))
         for key in [*old, *(key for key in new if key not in old)]:
@@ -186,6 +187,7 @@ def base_source(model: ModelConfig, known: InputSource | None = None) -> InputSo
         stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         blob = path.resolve().name
         known_stamp = known and known.stamps.get(path.name)
+        # Hashing gigabytes takes a minute, so a hash is reused if the file cannot have changed.
         if known and known_stamp == stamp:
             hashes[path.name] = known.files[path.name]
         elif in_cache and not known_stamp and BLOB.fullmatch(blob):

@@ -1,10 +1,15 @@
-"""The first half of a step: draw prompts, build and score their groups, turn them into tokens."""
+"""The first half of a step: draw prompts, build and score their groups, turn them into tokens.
+
+Everything random is seeded by the run's seed and the step, so a resumed run draws the same.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TypeVar
 
 import torch
 
@@ -15,13 +20,14 @@ from gft_lite.models import Policy, Sampling
 from gft_lite.models.batching import TokenSequence, collate
 from gft_lite.rewards import Scorer
 from gft_lite.training.likelihood import select_by_likelihood
-from gft_lite.training.seeding import prompts_of_step, seed_of
 from gft_lite.types import Example, Group, Response
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class StepData:
-    """What one optimizer step trains on: scored groups, and the same as token sequences."""
+    """The data of one optimizer step: scored groups, and their responses as token sequences."""
 
     built: BuiltGroups
     sequences: tuple[TokenSequence, ...]
@@ -31,7 +37,7 @@ class StepData:
 class Rollout:
     """Draws the data of steps from the current policy.
 
-    remember_old: keep the log-probs of the sampling policy where several updates follow.
+    remember_old: keep the log-probs of the sampling policy if several updates follow a rollout.
     """
 
     config: RunConfig
@@ -44,10 +50,12 @@ class Rollout:
     def draw(self, step: int) -> list[StepData]:
         """The data of `updates_per_rollout` steps, from a 0-based step on."""
         train = self.config.train
+        # One rollout serves several steps, but never more than the run has left.
         prompts = [
             prompts_of_step(self.examples, each, train.prompts_per_step, train.seed)
             for each in range(step, min(step + train.updates_per_rollout, train.steps))
         ]
+        # Seeded by the step alone: a resumed run samples the same responses.
         torch.manual_seed(seed_of(train.seed, step, "sampling"))
         self.policy.sample_mode()
         built = build_groups(
@@ -59,8 +67,9 @@ class Rollout:
             sampler=self._sample,
             fits=self._fits,
             rng=random.Random(seed_of(train.seed, step, "demonstrations")),
-            choose=self._likeliest if self.config.group.choose == "likely" else None,
+            choose=self._most_likely if self.config.group.choose == "likely" else None,
         )
+        # Split the rollout into the data of its steps, before the first update changes the policy.
         data = []
         for i in range(len(prompts)):
             groups = built.groups[i * train.prompts_per_step : (i + 1) * train.prompts_per_step]
@@ -76,11 +85,11 @@ class Rollout:
         group, chat = self.config.group, self.policy.chat
         prompts = [chat.prompt_ids(e.prompt) for e in examples for _ in range(n)]
         sampling = Sampling(group.max_new_tokens, group.temperature, group.top_p, group.top_k)
-        answers = self.batch_sizes.generate(self.policy, prompts, sampling)
-        responses = [Response(a.text, "self", a.token_ids, a.finished) for a in answers]
+        samples = self.batch_sizes.generate(self.policy, prompts, sampling)
+        responses = [Response(s.text, "self", s.token_ids, s.finished) for s in samples]
         return [responses[i : i + n] for i in range(0, len(responses), n)]
 
-    def _likeliest(self, example: Example, texts: list[str], keep: int) -> list[str]:
+    def _most_likely(self, example: Example, texts: list[str], keep: int) -> list[str]:
         with self.policy.reference():
             return select_by_likelihood(
                 self.policy, example, texts, keep, self.batch_sizes.micro_batch_tokens
@@ -108,16 +117,45 @@ class Rollout:
 
     @torch.no_grad()
     def _with_old_logps(self, sequences: list[TokenSequence]) -> list[TokenSequence]:
-        """Remember what the sampling policy thought, before the first update changes it."""
+        """Add the log-probs of the sampling policy, before the first update changes it."""
 
-        def nothing() -> list[TokenSequence]:
+        def start() -> list[TokenSequence]:
             return []
 
-        def remember(part: list[TokenSequence], found: list[TokenSequence]) -> None:
+        def add(part: list[TokenSequence], result: list[TokenSequence]) -> None:
             batch = collate(part, self.policy.tokenizer.pad_token_id)
             rows = self.policy.token_logps(batch).logps.cpu().tolist()
             for s, row in zip(part, rows, strict=True):
-                found.append(replace(s, old_logps=tuple(row[: len(s.response_ids)])))
+                result.append(replace(s, old_logps=tuple(row[: len(s.response_ids)])))
 
-        found = self.batch_sizes.in_micro_batches(sequences, nothing, remember)
-        return sorted(found, key=lambda s: s.key)
+        # micro-batches are ordered by length
+        result = self.batch_sizes.in_micro_batches(sequences, start, add)
+        return sorted(result, key=lambda s: s.key)
+
+
+def prompts_of_step(items: Sequence[Item], step: int, count: int, seed: int) -> list[Item]:
+    """The prompts of a 0-based step: an endless sequence of seeded permutations, cut into steps.
+
+    Args:
+        items: all training examples.
+        step: number of the optimizer step, from 0.
+        count: prompts per step.
+        seed: seed of the run.
+    """
+    prompts = []
+    for position in range(step * count, (step + 1) * count):
+        epoch, index = divmod(position, len(items))
+        prompts.append(items[_permutation(seed, epoch, len(items))[index]])
+    return prompts
+
+
+def seed_of(*parts: object) -> int:
+    """A 48-bit seed from values with a stable text, e.g. (run seed, step, purpose)."""
+    return random.Random("/".join(map(str, parts))).getrandbits(48)
+
+
+@lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, count: int) -> list[int]:
+    order = list(range(count))
+    random.Random(seed_of(seed, epoch, "order")).shuffle(order)
+    return order

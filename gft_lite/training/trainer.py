@@ -27,7 +27,7 @@ from gft_lite.models import Policy
 from gft_lite.models.batching import TokenSequence
 from gft_lite.models.precision import mixed_precision
 from gft_lite.rewards import Failure, Scorer
-from gft_lite.runs import RunDir
+from gft_lite.runs import RunDir, write_groups
 from gft_lite.runs.atomic import new_folder, remove_folder, sync
 from gft_lite.runs.events import (
     BestEvent,
@@ -185,7 +185,7 @@ class Trainer:
         store_every = self.config.train.log_groups_every
         if store_every and self.step % store_every == 0:
             records = group_records(data.built.groups, traces, self.policy.tokenizer)
-            self.run.write_groups(self.step, records)
+            write_groups(self.run.groups_dir, self.step, records)
         self._peak_gib = max(self._peak_gib, held_gib(self.policy.device))
         seconds = time.perf_counter() - start
         return StepEvent(

@@ -18,7 +18,6 @@ from typing import Any
 
 from gft_lite import __version__
 from gft_lite.config import RunConfig
-from gft_lite.evaluation.suite import measure
 from gft_lite.memory import forecast, shape_of
 from gft_lite.preflight.inputs import RunInputs, filter_by_length, validate_inputs
 from gft_lite.runs import RunDir, State, step_of, writing
@@ -207,6 +206,7 @@ def _run(
     """The whole life of a run. If it has checkpoints, it continues from the newest intact one."""
     # These modules import torch: the inputs are validated before that.
     from gft_lite.adapters import record as adapters
+    from gft_lite.evaluation.suite import evaluate_run
     from gft_lite.memory.adaptive_batch import check_card
     from gft_lite.models import load_policy
     from gft_lite.training.checkpoints import newest_intact, set_aside
@@ -265,7 +265,7 @@ def _run(
 
         # Train.
         def evaluate_quickly() -> dict[str, Any]:
-            return measure(policy, scorer, config, inputs, quick=True)
+            return evaluate_run(policy, scorer, config, inputs, quick=True)
 
         evaluator = evaluate_quickly if inputs.eval_examples else None
         reward = scorer if config.method.rewarded else None
@@ -294,7 +294,7 @@ def _run(
         metrics: dict[str, Any] = {}
         state: State = "stopped" if trainer.reason == "stopped" else "finished"
         if evaluator and state == "finished":
-            metrics = measure(policy, scorer, config, inputs)
+            metrics = evaluate_run(policy, scorer, config, inputs)
             adapters.add_metrics(run.adapter_dir, metrics)
             log.record(
                 EvalEvent(step=trainer.step, adapter_step=adapter_step, final=True, **metrics)

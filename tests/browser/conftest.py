@@ -1,4 +1,4 @@
-"""Everything in this folder starts the app and a browser: it belongs to the full tier."""
+"""Everything in this folder starts the app and a browser."""
 
 from pathlib import Path
 
@@ -11,4 +11,4 @@ FOLDER = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if FOLDER in item.path.parents:
-            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.browser)

@@ -7,11 +7,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import pytest
 
 from gft_lite.config import RunConfig, load_config
 from gft_lite.runs import RunDir
@@ -34,17 +32,6 @@ MEASURED = ("data.eval_path=ROWS", "data.retention_path=ROWS", "eval.every=2")
 # not of the numbers: when, how fast, how often, and what happened to the process
 UNEQUAL = ("time", "tokens_per_second", "resumed")
 KINDS = ("step", "eval", "checkpoint", "finished", "stage_finished")
-
-
-def sampled(names: Iterable[str], sample: Sequence[str]) -> list[Any]:
-    """Parameters of a test; those outside the sample belong to the slow tier."""
-    fast = set(sample)
-    return [
-        pytest.param(
-            name, marks=() if name in fast else pytest.mark.slow, id=name.replace(" ", "-")
-        )
-        for name in names
-    ]
 
 
 class Ended(NamedTuple):

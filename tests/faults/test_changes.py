@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import yaml
-from forked import Ended, ForkServer, assert_equal, evidence, new_run, sampled, write_rows
+from forked import Ended, ForkServer, assert_equal, evidence, new_run, write_rows
 from safetensors.torch import load_file, save_file
 
 from gft_lite.assets import MODEL_DIR
@@ -20,6 +20,8 @@ from gft_lite.config import LoraConfig, ModelConfig, load_config
 from gft_lite.models import load_policy
 from gft_lite.models.validation import INDEX
 from gft_lite.runs import RunDir
+
+pytestmark = pytest.mark.slow
 
 REWARD = "def reward(response, answer):\n    return min(1.0, len(response) / 60)\n"
 SETTINGS = (
@@ -225,9 +227,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", sampled(CHANGES, ["a row of the data", "the second shard of the base", "more steps"])
-)
+@pytest.mark.parametrize("name", list(CHANGES))
 def test_refused_and_named(server: ForkServer, copy: Path, name: str) -> None:
     change, words = CHANGES[name]
     change(copy)
@@ -242,7 +242,7 @@ def test_refused_and_named(server: ForkServer, copy: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    sampled(["a row of the data", "more steps", "the second shard of the base"], ["more steps"]),
+    ["a row of the data", "more steps", "the second shard of the base"],
 )
 def test_accepted_and_recorded(server: ForkServer, copy: Path, name: str) -> None:
     change, words = CHANGES[name]
@@ -262,7 +262,6 @@ def test_accepted_and_recorded(server: ForkServer, copy: Path, name: str) -> Non
         assert record == [{"step": 1, "changes": event["changes"]}]
 
 
-@pytest.mark.slow
 def test_put_back_is_no_change(server: ForkServer, cut: Cut, copy: Path) -> None:
     text = (copy / "train.jsonl").read_text()
     CHANGES["a row of the data"][0](copy)
@@ -316,7 +315,6 @@ def test_a_run_without_a_record_is_continued(server: ForkServer, cut: Cut, copy:
     assert_equal(run, cut.whole)
 
 
-@pytest.mark.slow
 def test_other_versions_are_told_not_refused(server: ForkServer, copy: Path) -> None:
     run = RunDir(copy / "run")
     lines = run.events_file.read_text().splitlines()

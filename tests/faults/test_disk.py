@@ -11,7 +11,7 @@ from samples import SHORTEST
 
 from gft_lite import cli
 from gft_lite.config import load_config
-from gft_lite.runs import RunDir, damage_report, damaged_groups
+from gft_lite.runs import RunDir, damage_report, damaged_groups, write_groups
 from gft_lite.training import worker
 from gft_lite.ui.queue import Jobs
 from gft_lite.ui.workspace import Workspace
@@ -134,7 +134,7 @@ def test_a_write_on_a_full_disk_leaves_the_status_and_whole_events(disk: Disk) -
     with pytest.raises(OSError, match="No space left"):
         run.set_status("running", step=2, message=long)
     with pytest.raises(OSError, match="No space left"):
-        run.write_groups(2, [{"text": os.urandom(8192).hex()}])
+        write_groups(run.groups_dir, 2, [{"text": os.urandom(8192).hex()}])
     assert run.status()["step"] == 1 and not list(run.path.rglob("*.tmp"))
     filler.unlink()
     run.event_log.append({"type": "step", "step": 2})

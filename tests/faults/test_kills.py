@@ -75,6 +75,7 @@ def kill_and_compare(
         shutil.rmtree(run.path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLE)
 def test_killed_twice(server: ForkServer, tmp_path: Path, name: str) -> None:
     kill_and_compare(server, tmp_path, name, 2, random.Random(name))

@@ -152,14 +152,16 @@ def test_limited_commands_end_with_a_sentence(
 
 WRITES = """
 import json, resource, sys
-from gft_lite.runs import RunDir
+from gft_lite.runs import RunDir, write_groups
 run, limit = RunDir(sys.argv[1]), int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 broken = {}
 for name, write in {
     "events": lambda n: run.event_log.append({"type": "step", "step": n, "text": "x" * 100}),
     "status": lambda n: run.set_status("running", step=n, message="y" * n * 20),
-    "groups": lambda n: run.write_groups(n, [{"row": i * n * 7919 % 99991} for i in range(20 * n)]),
+    "groups": lambda n: write_groups(
+        run.groups_dir, n, [{"row": i * n * 7919 % 99991} for i in range(20 * n)]
+    ),
 }.items():
     for n in range(1, 100):
         try:

@@ -118,6 +118,7 @@ def test_what_costs_the_reward_of_one_response(tmp_path: Path, name: str) -> Non
         assert len(failure.message) < 400 and len(failure.traceback) < 6000
 
 
+@pytest.mark.slow
 def test_endless_output_is_shown_up_to_a_limit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,6 +181,7 @@ def test_neither_processes_nor_zombies_are_left_behind(tmp_path: Path) -> None:
 # --- a scoring process that is killed from outside, or does not start ---
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_replaced_and_the_response_scored(tmp_path: Path) -> None:
     """Killed while it sleeps between two calls, and while it scores."""
     text = """
@@ -277,6 +279,7 @@ def config_of(folder: Path, text: str, *overrides: str) -> RunConfig:
     return load_config(preset="tiny-cpu", overrides=changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "at"), [("gft", "training"), ("sft", "the last evaluation")])
 def test_a_reward_that_always_fails_ends_the_run_with_the_reason(
     tmp_path: Path, method: str, at: str
@@ -299,6 +302,7 @@ def test_a_reward_that_always_fails_ends_the_run_with_the_reason(
     assert run.adapter_dir.is_dir() == (at != "training")
 
 
+@pytest.mark.slow
 def test_a_reward_that_fails_now_and_then_is_recorded_once_and_warned_of(tmp_path: Path) -> None:
     text = """
 def reward(response, answer):

@@ -32,9 +32,10 @@ from gft_lite import cli, load_config, train
 from gft_lite.assets import resolve
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [*(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")), *DOCS]
 NEEDS = {"gpu", "network", "long", "other-program"}
-SHOWN_ONLY = {"text", "json", "jsonl", "html"}
+SHOWN_ONLY = {"text", "json", "jsonl", "html", "mermaid"}
 RUN = {"bash", "python", "pycon", "yaml"}
 SHORT = ("train.steps=2", "train.prompts_per_step=2", "eval.examples=2", "eval.k=2")
 SHORT += (
@@ -154,12 +155,13 @@ def test_the_readme_is_short_and_its_figures_have_scripts() -> None:
 
 def test_every_page_is_in_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
-    for page in PAGES[1:]:
+    for page in DOCS:
         assert page.name == "README.md" or f"({page.name}" in index, page.name
 
 
-def test_generated_pages_are_current() -> None:
-    script = ROOT / "scripts" / "cli_reference.py"
+@pytest.mark.parametrize("name", ["architecture", "cli_reference"])
+def test_generated_pages_are_current(name: str) -> None:
+    script = ROOT / "scripts" / f"{name}.py"
     ran = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
@@ -192,6 +194,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 RUNNABLE = [p for p in PAGES if any(b.kind in RUN or b.file for b in blocks(p))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.stem)
 def test_blocks_of_a_page_run(
     page: Path,

@@ -23,6 +23,7 @@ def benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_every_row_is_measured_or_says_why(tmp_path: Path) -> None:
     ran = benchmark("--out", str(tmp_path), "--device", "cpu", "--steps", "2")
     assert ran.returncode == 0, ran.stderr[-3000:]
@@ -40,12 +41,14 @@ def test_every_row_is_measured_or_says_why(tmp_path: Path) -> None:
     assert rows["hf"]["each_step"][0]["sampled_tokens"] == 2 * 24  # nothing ends by itself
 
 
+@pytest.mark.slow
 def test_without_a_gpu_it_says_what_to_do(tmp_path: Path) -> None:
     ran = benchmark("--out", str(tmp_path / "out"))
     assert ran.returncode == 2 and "--device cpu" in ran.stdout
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_row_that_breaks_or_takes_too_long_says_so() -> None:
     told = gpu.child("--row", "{}", "--out", "x", seconds=120)
     assert told is not None and "KeyError" in told

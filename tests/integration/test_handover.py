@@ -120,6 +120,7 @@ def make(example: Any, exported: Path, scorer: Scorer, out: Path, **settings: An
     )
 
 
+@pytest.mark.slow
 def test_trl_continues_the_adapter_with_gft_as_the_reference(
     example: Any, exported: Path, scorer: Scorer, tmp_path: Path
 ) -> None:
@@ -142,6 +143,7 @@ def test_trl_continues_the_adapter_with_gft_as_the_reference(
     assert not torch.allclose(theirs(trainer, "default"), wanted, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_base_as_reference_when_so_chosen(
     example: Any, exported: Path, scorer: Scorer, tmp_path: Path
 ) -> None:
@@ -150,6 +152,7 @@ def test_the_base_as_reference_when_so_chosen(
     assert torch.allclose(theirs(trainer, None), ours(None), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_trl_saved_comes_back_to_us(
     example: Any, exported: Path, scorer: Scorer, tmp_path: Path
 ) -> None:
@@ -163,6 +166,7 @@ def test_what_trl_saved_comes_back_to_us(
     assert torch.allclose(found, theirs(trainer, "default"), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_grpo_as_the_next_stage_of_our_own_pipeline(
     exported: Path, small_config: MakeConfig, tmp_path: Path
 ) -> None:

@@ -136,6 +136,7 @@ def test_passes_of_the_base_are_measured() -> None:
     assert row["pass_at"]["1"] == row["mean_at_128"] <= row["pass_at"]["8"]
 
 
+@pytest.mark.slow
 def test_the_page_is_that_of_the_recorded_runs(tmp_path: Path) -> None:
     results = ROOT / "docs" / "results"
     copy = shutil.copytree(results, tmp_path / "results")

@@ -13,7 +13,7 @@ from gradio_client import Client
 from playwright.sync_api import Browser, Page, sync_playwright
 from web_app import CHROMIUM, FLAGS, App
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.browser
 
 EVIL = "evil.example"
 SETTINGS = ["train.steps=1", "data.eval_path=null", "data.retention_path=null"]

@@ -8,7 +8,7 @@ from web_app import App, window
 
 from gft_lite.ui.request_guard import FREE_FAILURES
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.browser
 
 
 def test_log_in_work_and_log_out(tmp_path: Path, browser: Browser) -> None:

@@ -22,7 +22,7 @@ from gft_lite.training.worker import train
 from gft_lite.ui.data import datasets
 from gft_lite.ui.workspace import Workspace
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.browser
 
 EVIL = (
     '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'

@@ -1,8 +1,7 @@
 """Cells to text: each function takes a row and a column, and returns text or raises RowError.
 
-Text is kept as it stands, never stripped or normalised; only final answers lose outer white space.
-Absent and null are the same thing. A cell that holds turns or teachers as JSON text (as CSV must)
-is read as what it holds.
+Text is not stripped or normalised; only final answers lose outer white space. An absent cell and
+null are the same. A cell with turns or teachers as JSON text, as in a CSV file, is decoded.
 """
 
 from __future__ import annotations
@@ -36,36 +35,39 @@ EXACT_FLOAT = 2.0**53
 
 
 def first_present(row: Fields, columns: tuple[str, ...]) -> str:
-    """The first of these columns that has a value; the first column where none has."""
+    """The first of these columns that has a value; the first column if none has."""
     return next((name for name in columns if row.get(name) is not None), columns[0])
 
 
-def checked(value: object, column: str, what: str = "") -> str:
-    """The value as usable text: a string, not blank, no NUL, encodable as UTF-8."""
-    what = f"{what} " if what else ""
+def checked(value: object, column: str, part: str = "") -> str:
+    """The value as usable text: a string, not blank, without NUL, encodable as UTF-8.
+
+    `part` names the part of the cell for messages, such as "turn 2 (user)".
+    """
+    part = f"{part} " if part else ""
     if value is None:
-        raise RowError(column, f"{what}is missing or empty")
+        raise RowError(column, f"{part}is missing or empty")
     if not isinstance(value, str):
-        raise RowError(column, f"{what}is {kind_of(value)}, text is needed", value)
+        raise RowError(column, f"{part}is {kind_of(value)}, text is needed", value)
     if not value.strip():
-        raise RowError(column, f"{what}is empty", value)
+        raise RowError(column, f"{part}is empty", value)
     if "\x00" in value:
-        raise RowError(column, f"{what}holds a NUL character; remove it", value)
+        raise RowError(column, f"{part}holds a NUL character; remove it", value)
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
-        reason = f"{what}holds half of a character (a lone surrogate); remove it"
+        reason = f"{part}holds half of a character (a lone surrogate); remove it"
         raise RowError(column, reason, value[max(0, error.start - 16) :]) from None
     return value
 
 
 def text(row: Fields, column: str) -> str:
-    """The text of a column that must have one."""
+    """The text of a required column."""
     return checked(row.get(column), column)
 
 
 def optional_text(row: Fields, column: str) -> str:
-    """The text of a column, "" where it is absent, null or blank."""
+    """The text of a column; "" if it is absent, null or blank."""
     value = row.get(column)
     if value is None or (isinstance(value, str) and not value.strip()):
         return ""
@@ -83,7 +85,7 @@ def texts(row: Fields, column: str) -> tuple[str, ...]:
 
 
 def listed_texts(row: Fields, column: str) -> tuple[str, ...]:
-    """As `texts`, and a JSON list written as text is that list."""
+    """As `texts`; a JSON list written as text is decoded."""
     value = row.get(column)
     if isinstance(value, str) and re.match(r"\s*\[\s*[\"']", value):
         items = _json(value)
@@ -112,7 +114,7 @@ def number_text(value: object) -> str | None:
 
 
 def record(row: Fields, column: str) -> Fields:
-    """A nested object; {} where absent. JSON text of an object is that object."""
+    """A nested object, or JSON text of one; {} if it is absent."""
     value = row.get(column)
     if isinstance(value, str):
         value = _json(value)
@@ -134,7 +136,7 @@ def prompt(row: Fields, column: str) -> tuple[Message, ...]:
 
 
 def is_turns(value: object) -> bool:
-    """True for a list whose first entry looks like a chat turn, as objects or as JSON text."""
+    """True for a list, or JSON text of one, whose first entry looks like a chat turn."""
     if isinstance(value, str):
         if not re.match(r"\s*\[\s*\{", value):
             return False
@@ -147,7 +149,7 @@ def is_turns(value: object) -> bool:
 
 
 def turns(row: Fields, column: str) -> tuple[Message, ...]:
-    """Chat turns, as role/content or from/value. An empty system turn is no turn."""
+    """Chat turns with role/content or from/value; an empty system turn is left out."""
     value = row.get(column)
     if value is None:
         raise RowError(column, "is missing or empty")
@@ -197,7 +199,8 @@ def _json(value: str) -> object:
 
 
 def boxed(solution: str) -> str | None:
-    r"""The content of the last \boxed{…} of a solution, braces matched; None without one."""
+    r"""The content of the last \boxed{…} of a solution, with balanced braces; None without one."""
+    # Escaped braces, as in \\left\\{, do not count.
     starts = [match.end() for match in re.finditer(r"\\f?boxed\s*\{", solution)]
     for start in reversed(starts):
         depth = 1

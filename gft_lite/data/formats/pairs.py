@@ -1,4 +1,4 @@
-"""Formats whose row is a question and its answers in plain columns, and the official GFT rows."""
+"""Formats whose row is a prompt and its responses in columns, and the published GFT rows."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ CALCULATOR = re.compile(r"<<[^\n]*?>>")
 
 
 def system_turns(row: Fields) -> tuple[Message, ...]:
-    """The `system` column as a turn; nothing where it is absent or blank."""
+    """The `system` column as a turn; empty if it is absent or blank."""
     system = optional_text(row, "system")
     return (Message("system", system),) if system else ()
 
 
 def with_system(row: Fields, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The messages, led by the `system` column unless they have a system turn of their own."""
+    """The messages after the `system` column, unless they have a system turn."""
     own = any(message.role == "system" for message in messages)
     return messages if own else system_turns(row) + messages
 
 
 def last_reply(row: Fields, column: str) -> tuple[tuple[Message, ...], str]:
-    """A completion as (turns before it, its text): text, or turns that end with the assistant's."""
+    """(turns before it, its text) of a completion, which is text or turns."""
     if not is_turns(row.get(column)):
         return (), text(row, column)
     messages = turns(row, column)
@@ -71,12 +71,12 @@ def replies(row: Fields, column: str) -> tuple[tuple[Message, ...], tuple[str, .
 
 
 def teachers(row: Fields) -> tuple[str, ...]:
-    """Other responses that came with a row; they must earn their reward."""
+    """Further responses of a row, which must earn their reward."""
     return listed_texts(row, first_present(row, TEACHERS))
 
 
 def canonical(row: Fields) -> Example:
-    """prompt, and any of expert, teachers, answer; system if there."""
+    """prompt, and any of expert, teachers, answer and system."""
     return Example(
         prompt=with_system(row, prompt(row, "prompt")),
         experts=texts(row, "expert"),
@@ -104,9 +104,9 @@ def official_gft(row: Fields) -> Example:
 def gsm8k(row: Fields) -> Example:
     """question, and an answer that ends in `#### number`.
 
-    The expert is the answer without its calculator annotations (`<<48/2=24>>`), which no model is
-    meant to write; the final answer is what follows the last `####`, commas removed. Where nothing
-    stands before the mark there is no worked solution, and the row has an answer but no expert.
+    The expert is the answer without its calculator annotations (`<<48/2=24>>`), which a model is
+    not meant to write. The final answer is the text after the last `####` without commas. A row
+    with nothing before `####` has no worked solution, hence an answer but no expert.
     """
     worked = CALCULATOR.sub("", text(row, "answer"))
     head, mark, final = worked.rpartition("####")
@@ -132,48 +132,46 @@ def solution(row: Fields) -> Example:
 
 
 def completion(row: Fields) -> Example:
-    """A prompt and its completion or completions, as text or as turns; `answer` if there."""
+    """A prompt and its completions, as text or as turns; `answer` is optional."""
     before, experts = replies(row, first_present(row, COMPLETIONS))
-    asked = with_system(row, prompt(row, first_present(row, PROMPTS)) + before)
-    return Example(asked, experts, teachers(row), answer(row, "answer"))
+    messages = with_system(row, prompt(row, first_present(row, PROMPTS)) + before)
+    return Example(messages, experts, teachers(row), answer(row, "answer"))
 
 
 def alpaca(row: Fields) -> Example:
     """instruction, an optional input (Dolly: context) after a blank line, and output (response)."""
-    asked = text(row, "instruction")
-    extra = optional_text(row, first_present(row, ("input", "context")))
-    messages = (Message("user", f"{asked}\n\n{extra}" if extra else asked),)
-    experts = replies(row, first_present(row, ("output", "response")))[1]
-    asked_all = system_turns(row) + messages
-    return Example(asked_all, experts, teachers(row), answer(row, "answer"))
+    instruction = text(row, "instruction")
+    context = optional_text(row, first_present(row, ("input", "context")))
+    question = Message("user", f"{instruction}\n\n{context}" if context else instruction)
+    _, experts = replies(row, first_present(row, ("output", "response")))
+    return Example((*system_turns(row), question), experts, teachers(row), answer(row, "answer"))
 
 
 def question_answer(row: Fields) -> Example:
-    """A prompt and the short final answer to it: nothing to imitate, but a reward can check it."""
+    """A prompt and its short final answer, which a reward can check; no expert."""
     column = first_present(row, ("answer", *REFERENCES))
     reference = answer(row, column)
     if reference is None:
         raise RowError(column, "is missing or empty")
-    asked = prompt(row, first_present(row, PROMPTS))
-    return Example(with_system(row, asked), teachers=teachers(row), answer=reference)
+    messages = with_system(row, prompt(row, first_present(row, PROMPTS)))
+    return Example(messages, teachers=teachers(row), answer=reference)
 
 
 def prompt_only(row: Fields) -> Example:
-    """A prompt and nothing else: for rewards that need no answer, and for `data distill`."""
-    asked = prompt(row, first_present(row, (*PROMPTS, "instruction")))
-    return Example(with_system(row, asked))
+    """A prompt alone, for rewards that need no answer and for `data distill`."""
+    return Example(with_system(row, prompt(row, first_present(row, (*PROMPTS, "instruction")))))
 
 
 def question_prose(row: Fields) -> Example:
-    r"""question and a worked or prose answer, the expert; its \boxed{}, if any, is the answer."""
+    r"""A prompt and a long answer, the expert; its \boxed{}, if any, is the final answer."""
     worked = checked(row.get("answer"), "answer")
     reference = answer(row, first_present(row, REFERENCES)) or boxed(worked)
-    asked = prompt(row, first_present(row, PROMPTS))
-    return Example(with_system(row, asked), (worked,), teachers(row), reference)
+    messages = with_system(row, prompt(row, first_present(row, PROMPTS)))
+    return Example(messages, (worked,), teachers(row), reference)
 
 
 def has_only_prompt(row: Fields) -> bool:
-    """Beside the prompt there is only what describes it."""
+    """True if the other columns only describe the prompt."""
     known = (*PROMPTS, "instruction", "system", *DESCRIPTIONS)
     return all(
         name in known or (name not in ANSWERING and not isinstance(value, (str, list, dict)))
@@ -182,13 +180,13 @@ def has_only_prompt(row: Fields) -> bool:
 
 
 def has_final_mark(row: Fields) -> bool:
-    """GSM8K's `####` stands in the answer."""
+    """True if the answer contains `####`."""
     value = row.get("answer")
     return isinstance(value, str) and "####" in value
 
 
 def has_short_answer(row: Fields) -> bool:
-    """The answer is a number, or one short line without the mark of GSM8K."""
+    """True if the answer is a number, or one short line without `####`."""
     value = row.get(first_present(row, ("answer", *REFERENCES)))
     if isinstance(value, str):
         short = len(value) <= SHORT_ANSWER_CHARACTERS and "\n" not in value.strip()
@@ -197,12 +195,12 @@ def has_short_answer(row: Fields) -> bool:
 
 
 def has_long_answer(row: Fields) -> bool:
-    """The answer is text longer than a final answer is."""
+    """True if the answer is text that is too long for a final answer."""
     return isinstance(row.get("answer"), str) and not has_short_answer(row)
 
 
 def has_reward_record(row: Fields) -> bool:
-    """The prompt is turns and reward_model is an object."""
+    """True if the prompt is turns and reward_model is an object."""
     reward = row.get("reward_model")
     return is_turns(row.get("prompt")) and (
         isinstance(reward, dict) or (isinstance(reward, str) and reward.lstrip()[:1] == "{")

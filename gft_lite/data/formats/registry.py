@@ -1,10 +1,8 @@
-"""Every row format that is recognised, in the order that breaks ties.
+"""Every row format, in the order that breaks ties of the detection.
 
-A format says which columns it needs (each need is a tuple of names, one of which must be there),
-which others it uses, what its values look like, and how a row becomes an Example. To add one, write
-`read` beside its kin and add an entry here.
-
-`read` returns an Example without row number or raises RowError; it never drops anything silently.
+To add a format, write a function that reads a row in `pairs` or `conversations`, and add an entry
+here. The function returns an Example without a row number, or raises RowError; it never drops
+anything silently.
 """
 
 from __future__ import annotations
@@ -12,17 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from gft_lite.data.formats import chats, oasst, pairs, plain_text
+from gft_lite.data.formats import conversations, pairs
 from gft_lite.data.rows import Fields, Record
 from gft_lite.types import Example
 
 
 @dataclass(frozen=True)
 class Format:
-    """A convention: its columns, its reader, how its values look (`fits`; in words `evidence`).
+    """One row format.
 
-    `strict`: it is no candidate where less than half of the rows fit. `bare`: a prompt alone will
-    do. `assemble` makes records of several rows each, where one row is not yet an example.
+    Attributes:
+        meaning: which columns become which fields, in words.
+        needs: required columns; each is a tuple of names of which one must exist.
+        read: converts a row.
+        uses: optional columns.
+        fits: whether the values of a row look like this format.
+        evidence: what `fits` looks for, in words.
+        strict: the format is possible only if at least half of the rows fit.
+        bare: a prompt alone is an example.
+        assemble: combines rows into records, if one row is not an example by itself.
     """
 
     meaning: str
@@ -37,7 +43,7 @@ class Format:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All columns that it reads."""
+        """All columns that the format reads."""
         needed = (name for names in self.needs for name in names)
         return tuple(dict.fromkeys((*needed, *self.uses)))
 
@@ -61,23 +67,23 @@ FORMATS: dict[str, Format] = {
     "preference": Format(
         "chosen → expert, rejected → teacher (it must earn its reward)",
         needs=(("chosen",), ("rejected",)),
-        read=chats.preference,
+        read=conversations.preference,
         uses=("prompt", "question", "instruction", "system", "answer"),
     ),
     "messages": Format(
         "the assistant's last turn → expert, all turns before → prompt",
         needs=(("messages",),),
-        read=chats.openai_messages,
+        read=conversations.openai_messages,
         uses=("system", "answer"),
-        fits=lambda row: chats.has_turns(row, ("messages",)),
+        fits=lambda row: conversations.has_turns(row, ("messages",)),
         evidence="turns in 'messages'",
     ),
     "sharegpt": Format(
         "the assistant's last turn → expert, all turns before → prompt",
         needs=(("conversations", "conversation"),),
-        read=chats.sharegpt,
+        read=conversations.sharegpt,
         uses=("system", "answer"),
-        fits=lambda row: chats.has_turns(row, ("conversations", "conversation")),
+        fits=lambda row: conversations.has_turns(row, ("conversations", "conversation")),
         evidence="turns in the conversation",
     ),
     "alpaca": Format(
@@ -126,17 +132,17 @@ FORMATS: dict[str, Format] = {
     "oasst": Format(
         "each answered message of the prompter → prompt with all turns before it, its best-ranked "
         "reply → expert, the other replies → teachers",
-        needs=oasst.NEEDS,
+        needs=conversations.TREE_COLUMNS,
         read=pairs.canonical,
         uses=("rank", "deleted"),
-        assemble=oasst.assembled,
+        assemble=conversations.prompts_of_trees,
     ),
     "text": Format(
         "the last turn written out in 'text' → expert, the turns before → prompt",
         needs=(("text",),),
-        read=plain_text.rendered,
+        read=conversations.marked_text,
         uses=("system", "answer"),
-        fits=plain_text.has_marks,
+        fits=conversations.has_markers,
         evidence="marks of turns in 'text'",
         strict=True,
     ),

@@ -1,9 +1,9 @@
-"""Which encoding a text file is in, and its lines.
+"""The encoding of a text file, and its lines.
 
-UTF-8 is the rule, and the whole file is looked at (a pass at about a gigabyte a second), so that a
-foreign byte in the last row is known before the first row is used. Marked UTF-16 is read. Anything
-else is a guess by charset-normalizer and is reported as one. A file that is UTF-8 in one place and
-not in another is refused with the place: no guess can be right for it.
+The whole file is checked for UTF-8 first (at about a gigabyte a second), so that an invalid byte in
+the last row is known before the first row is used. UTF-16 and UTF-32 need a byte order mark. Any
+other encoding is a guess by charset-normalizer and is reported as one. A file that mixes UTF-8 with
+another encoding is refused with line and byte, for no guess can be right.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CHUNK_BYTES = 2**20
 SAMPLE_BYTES = 2**16
 SCAN_LINES = 100_000
 
-# what charset-normalizer may choose from; shared bytes make rarer candidates mere noise
+# Candidates for charset-normalizer: rarer encodings share their bytes and would be noise.
 CANDIDATES = [
     *("cp1252", "cp1250", "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255", "cp1256"),
     *("cp932", "euc_jp", "gb18030", "big5", "euc_kr"),
@@ -36,7 +36,7 @@ COMMON = "cp1252"
 
 @dataclass(frozen=True)
 class Encoding:
-    """A codec's name, a sentence where it was not plain UTF-8, and the line ends of UTF-8."""
+    """A codec, a sentence for the report unless it is UTF-8, and the number of lines of UTF-8."""
 
     codec: str
     note: str = ""
@@ -44,7 +44,11 @@ class Encoding:
 
 
 def encoding_of(path: Path, name: str) -> Encoding:
-    """The encoding of a text file; DataError with line and byte where it is not one encoding."""
+    """The encoding of a text file.
+
+    Raises:
+        DataError: the file mixes encodings; names line and byte.
+    """
     with path.open("rb") as file:
         head = file.read(4)
     for mark, codec in MARKS.items():
@@ -55,7 +59,7 @@ def encoding_of(path: Path, name: str) -> Encoding:
 
 
 def utf8_lines(path: Path) -> int | None:
-    """How many lines a UTF-8 file has; None where it is not valid UTF-8."""
+    """The number of lines of a UTF-8 file; None if it is not valid UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     ends = 0
     with path.open("rb") as file:
@@ -70,7 +74,7 @@ def utf8_lines(path: Path) -> int | None:
 
 
 def _guessed(path: Path, name: str) -> Encoding:
-    """The likeliest other encoding of a file whose non-ASCII lines are none of them UTF-8."""
+    """The likeliest encoding of a file none of whose non-ASCII lines is UTF-8."""
     from charset_normalizer import from_bytes
 
     sample, place = b"", ""
@@ -98,7 +102,7 @@ def _guessed(path: Path, name: str) -> Encoding:
     rivals = [m.encoding for m in matches if (m.chaos, m.coherence) == (best.chaos, best.coherence)]
     if COMMON in rivals or COMMON in best.could_be_from_charset:
         codec = COMMON
-    shown = _first_foreign(sample.decode(codec, "replace"))
+    shown = _first_non_ascii(sample.decode(codec, "replace"))
     return Encoding(
         codec,
         f"{Path(name).name} is not UTF-8; read as {codec} (a guess by charset-normalizer: check "
@@ -115,7 +119,7 @@ def _place(line: bytes, number: int, offset: int, error: UnicodeDecodeError) -> 
 
 
 def _mixed(path: Path, name: str, place: str) -> DataError:
-    if not place:  # the foreign byte comes after the UTF-8 line that was met first
+    if not place:  # the first invalid byte comes after a line of valid UTF-8
         offset = 0
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
@@ -132,10 +136,10 @@ def _mixed(path: Path, name: str, place: str) -> DataError:
     )
 
 
-def _first_foreign(text: str) -> str:
-    at = next((i for i, c in enumerate(text) if not c.isascii()), 0)
-    cut = text[max(0, at - 12) : at + 12].strip()
-    return "".join(c if c.isprintable() else " " for c in cut)
+def _first_non_ascii(text: str) -> str:
+    start = next((i for i, c in enumerate(text) if not c.isascii()), 0)
+    excerpt = text[max(0, start - 12) : start + 12].strip()
+    return "".join(c if c.isprintable() else " " for c in excerpt)
 
 
 def lines_of(path: Path, name: str, codec: str) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """JSON and JSON Lines to records, with the standard library.
 
-* JSON: an array of objects, an object of equally long arrays, `{"data": [rows]}`, or one object
-  (one row). JSON Lines under a .json name are noticed and read as lines. It is read whole.
-* JSONL: blank lines are no rows; the row number is the line number.
+* JSON: an array of objects, an object of equally long arrays, `{"data": [rows]}`, or one object,
+  which is one row. The file is read whole. JSON Lines under a .json name are detected.
+* JSON Lines: one object a line; blank lines are skipped; the row number is the line number.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WHOLE_FILE_BYTES = 2**30  # a JSON document takes several times its size in memo
 
 
 class _RepeatedKey(dict[str, object]):
-    """An object in which one key stands twice, so that one of its values would be lost."""
+    """An object with a repeated key, one of whose values would be lost."""
 
     key: str = ""
 
@@ -77,9 +77,9 @@ def read_json(file: DataFile) -> Iterator[Record]:
         if error.msg.startswith("Extra data"):
             yield from read_jsonl(file)
             return
-        # a broken end is half-writing; anything before it is a slip of the pen
+        # An error at the end is a half-written file, an error before it a typing error.
         at_end = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
-        todo = (
+        advice = (
             "the file stops in the middle (half-written?): write or download it again"
             if at_end
             else "correct this place"
@@ -87,7 +87,7 @@ def read_json(file: DataFile) -> Iterator[Record]:
         near = quoted(text[max(0, error.pos - 24) : error.pos + 16])
         raise DataError(
             f"{file.name}: line {error.lineno}, column {error.colno} is not JSON ({error.msg}, "
-            f"near {near}); {todo}"
+            f"near {near}); {advice}"
         ) from error
     except (ValueError, RecursionError) as error:
         raise DataError(

@@ -59,7 +59,7 @@ def read_csv(file: DataFile) -> Iterator[Record]:
         if len(cells) != len(header):
             yield broken(
                 number,
-                f"has {len(cells)} cells where the header has {len(header)} (line {first_line}); "
+                f"has {len(cells)} cells, but the header has {len(header)} (line {first_line}); "
                 "put text that holds a delimiter in double quotes",
                 delimiter.join(cells),
             )

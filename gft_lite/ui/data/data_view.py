@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gft_lite.data import Lengths, Report
+from gft_lite.report.charts import svg
 from gft_lite.report.data import bad_rows, columns, counts, findings, reading
-from gft_lite.report.drawing import svg
 from gft_lite.report.html import details, figure, grid, notes, tiles
 from gft_lite.report.numbers import percent
 from gft_lite.ui.html import styled, text

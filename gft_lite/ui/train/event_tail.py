@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gft_lite.report.findings import warnings
 from gft_lite.report.numbers import number
 from gft_lite.report.record import (
     Event,
@@ -24,7 +25,6 @@ from gft_lite.report.record import (
     rollout_of,
     with_shares,
 )
-from gft_lite.report.warnings import warnings
 from gft_lite.runs import BUSY, parse_event
 from gft_lite.ui.queue import Job
 

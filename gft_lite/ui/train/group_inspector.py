@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from gft_lite.report.inside import LEGEND, Look, group_article, numbers
+from gft_lite.report.groups import LEGEND, Look, group_article, numbers
 from gft_lite.report.numbers import figure, look, number, percent
 from gft_lite.report.record import responses
 from gft_lite.runs import RunDir

@@ -78,6 +78,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     return train(config, tmp_path_factory.mktemp("run") / "run")
 
 
+@pytest.mark.slow
 def test_a_run_writes_where_its_adapter_comes_from(finished: RunResult) -> None:
     record = read_record(finished.adapter)
     assert record is not None
@@ -233,6 +234,7 @@ def test_a_mix_of_equal_parts_is_the_part(adapters: tuple[Path, Path], tmp_path:
             assert gap <= 2e-5 * a[name].abs().max(), how
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["dare_linear", "dare_ties"])
 def test_dare_is_seeded_and_loads(adapters: tuple[Path, Path], tmp_path: Path, how: Any) -> None:
     parts = [Part(folder, 0.5) for folder in adapters]

@@ -1,7 +1,9 @@
 """The installed command as a user calls it: results on stdout, everything else on stderr, an exit
 code that says whose fault it was, and nothing overwritten."""
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import signal
@@ -9,14 +11,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 import pytest
-from samples import GSM8K, SMALL
+from samples import SMALL
 
+from gft_lite.cli import main
 from gft_lite.config import preset_names
 from gft_lite.runs import RunDir
 
@@ -40,6 +43,24 @@ def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def call_here(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`call` without a process of its own."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    argv, code = ["gft-lite", *arguments], 0
+    with (
+        contextlib.chdir(folder),
+        mock.patch.dict(os.environ, ENVIRONMENT),
+        mock.patch.object(sys, "argv", argv),
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+    ):
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return subprocess.CompletedProcess(argv, code, stdout.getvalue(), stderr.getvalue())
+
+
 def ok(folder: Path, *arguments: str) -> str:
     ran = call(folder, *arguments)
     assert ran.returncode == 0, ran.stderr
@@ -60,9 +81,12 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def refused(folder: Path, *arguments: str) -> str:
-    """The message of a call that must fail for its input and leave everything as it was."""
+    """The message of a call that must fail for its input and leave everything as it was.
+
+    The command runs in this process: a new one would take half a second for each of many cases.
+    """
     before = contents(folder)
-    ran = call(folder, *arguments)
+    ran = call_here(folder, *arguments)
     assert ran.returncode == 2, (ran.returncode, ran.stderr)
     assert ran.stdout == ""
     assert "Traceback" not in ran.stderr
@@ -110,6 +134,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
             assert sentence in refused(tmp_path, *arguments)
 
 
+@pytest.mark.slow
 def test_bad_rows_are_named_by_number_and_dropped_only_on_request(tmp_path: Path) -> None:
     entries = [GOOD, {**GOOD, "prompt": 7}, {"prompt": "no answer"}, {**GOOD, "prompt": "Other?"}]
     name = rows(tmp_path, *entries)
@@ -132,6 +157,7 @@ def test_data_without_answers_names_the_field(tmp_path: Path) -> None:
         assert "--map answer=COLUMN" in said
 
 
+@pytest.mark.slow
 def test_a_prompt_longer_than_the_limit(tmp_path: Path) -> None:
     long = rows(tmp_path, {**GOOD, "prompt": "word " * 3000}, GOOD)
     said = refused(tmp_path, "eval", "--data", long, "--k", "0")
@@ -198,6 +224,7 @@ def test_models_and_adapters_that_are_none(tmp_path: Path) -> None:
 # --- bad input: folders ---
 
 
+@pytest.mark.slow
 def test_another_run_is_never_touched(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = finished
     said = refused(folder, *TRAIN, "--out", "runs/one")
@@ -208,6 +235,7 @@ def test_another_run_is_never_touched(finished: tuple[Path, dict[str, Any]]) -> 
     assert "cannot be made" in said
 
 
+@pytest.mark.slow
 def test_a_finished_run_has_nothing_to_resume(finished: tuple[Path, dict[str, Any]]) -> None:
     said = refused(finished[0], "resume", "runs/one")
     assert "runs/one is finished; nothing is left to do" in said
@@ -265,6 +293,7 @@ def test_presets_are_listed_and_shown(tmp_path: Path) -> None:
     assert "mine.yaml: unknown key 'train.nope'" in said, "what is shown can be used as a file"
 
 
+@pytest.mark.slow
 def test_train_prints_one_document(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, printed = finished
     assert (printed["run_dir"], printed["state"], printed["steps"]) == ("runs/one", "finished", 2)
@@ -276,6 +305,7 @@ def test_train_prints_one_document(finished: tuple[Path, dict[str, Any]]) -> Non
     assert run.status()["state"] == "finished"
 
 
+@pytest.mark.slow
 def test_runs_are_listed_and_shown(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     folder, _ = finished
     assert "runs/one" in ok(folder, "runs", "list") and "2/2" in ok(folder, "runs", "list")
@@ -289,6 +319,7 @@ def test_runs_are_listed_and_shown(finished: tuple[Path, dict[str, Any]], tmp_pa
     assert ok(tmp_path, "runs", "list") == ""
 
 
+@pytest.mark.slow
 def test_eval_prints_the_documented_keys(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, printed = finished
     found = document(
@@ -301,6 +332,7 @@ def test_eval_prints_the_documented_keys(finished: tuple[Path, dict[str, Any]]) 
     assert 0 <= found["greedy_accuracy"] <= 1
 
 
+@pytest.mark.slow
 def test_names_of_files_and_columns_are_taken_as_they_are(tmp_path: Path) -> None:
     """A file called like YAML, columns with spaces and a comment sign, embedded held-out data."""
     row = {"the: question #1": "1 + 1?", "2": "#### 2", "null": "2"}
@@ -316,6 +348,7 @@ def test_names_of_files_and_columns_are_taken_as_they_are(tmp_path: Path) -> Non
     assert list(run.events("eval"))[-1]["target"]["n"] == 2
 
 
+@pytest.mark.slow
 def test_where_no_folder_is_named_the_next_free_one_is_taken(tmp_path: Path) -> None:
     (tmp_path / "runs" / "sft-1").mkdir(parents=True)
     overrides = ["--set=method=sft", "--set=train.steps=1"]
@@ -325,7 +358,7 @@ def test_where_no_folder_is_named_the_next_free_one_is_taken(tmp_path: Path) -> 
 # --- ends before the end ---
 
 
-@contextmanager
+@contextlib.contextmanager
 def training(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A run of many quick steps in a process of its own, which never outlives the test."""
     process = subprocess.Popen(
@@ -360,6 +393,7 @@ def shorten(run: RunDir, steps: int) -> None:
     run.config_file.write_text(text.replace(f"steps: {MANY}\n", f"steps: {steps}\n", 1))
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_run_after_its_step_and_resume_goes_on(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     with training(tmp_path, "--set=train.checkpoint_every=0") as process:
@@ -380,6 +414,7 @@ def test_ctrl_c_ends_the_run_after_its_step_and_resume_goes_on(tmp_path: Path) -
     assert [e["step"] for e in run.events("step")] == list(range(1, reached + 2))
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_from_its_last_checkpoint(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     with training(tmp_path, "--set=train.checkpoint_every=2") as process:
@@ -404,23 +439,3 @@ def _ended(pid: int) -> bool:
             return True
         time.sleep(0.05)
     return False
-
-
-# --- a real file ---
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not (GSM8K / "train.parquet").is_file(), reason=f"no GSM8K in {GSM8K}")
-def test_gsm8k_trains_and_evaluates_with_nothing_special(tmp_path: Path) -> None:
-    printed = document(
-        tmp_path, "train", "--data", str(GSM8K / "train.parquet"), "--out", "run",
-        *[f"--set={s}" for s in ("train.steps=2", "train.prompts_per_step=2", "group.self=2")],
-        *[f"--set={s}" for s in ("group.max_new_tokens=128", "data.limit=300", "reward=math")],
-        "--set=data.max_prompt_tokens=800", "--skip-bad-rows",
-    )  # fmt: skip
-    assert printed["steps"] == 2
-    found = document(
-        tmp_path, "eval", "--data", str(GSM8K / "test.parquet"), "--adapter", printed["adapter"],
-        "--limit", "8", "--k", "1", "--max-new-tokens", "128",
-    )  # fmt: skip
-    assert found["n"] == 8

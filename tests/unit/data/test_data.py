@@ -16,7 +16,6 @@ from gft_lite.preflight.inputs import validate_inputs
 from gft_lite.types import DataError, Example, Message
 
 CORPUS = Path(__file__).parents[2] / "data_corpus"
-GSM8K = Path(__file__).parents[4] / "shared/data/gsm8k"
 
 
 def user(text: str) -> tuple[Message, ...]:
@@ -329,16 +328,6 @@ def test_gsm8k_without_a_worked_solution_has_an_answer_and_no_expert(tmp_path: P
     assert found.recognised.format == "gsm8k" and not found.bad_rows
     assert [e.answer for e in found.examples] == ["1", "1024", "2", "3"]
     assert [e.experts for e in found.examples] == [(), (), (), ("1 + 2 = 3\n#### 3",)]
-
-
-@pytest.mark.skipif(not (GSM8K / "test.parquet").exists(), reason="GSM8K is not here")
-def test_gsm8k_as_published() -> None:
-    loaded = load_examples(GSM8K / "test.parquet")
-    assert (loaded.rows_read, loaded.bad_rows) == (1319, ())
-    assert loaded.recognised.format == "gsm8k" and loaded.recognised.kind == "parquet"
-    assert all(float(example.answer or "nan") is not None for example in loaded.examples)
-    assert not any("<<" in example.experts[0] for example in loaded.examples)
-    assert loaded.examples[0].answer == "18" and loaded.examples[-1].row == 1319
 
 
 ROWS = [{"prompt": "äöü 漢字?", "expert": "a, b\nc"}, {"prompt": "two", "expert": '"quoted"'}]

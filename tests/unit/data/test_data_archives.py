@@ -33,6 +33,14 @@ def zst(content: bytes) -> bytes:
     return pyarrow.compress(content, "zstd", asbytes=True)
 
 
+@pytest.fixture(autouse=True)
+def own_temporary_folder(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other processes may decompress files at the same time."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
+
+
 def left_behind() -> list[str]:
     folder = Path(tempfile.gettempdir())
     return [path.name for path in folder.glob("gft-lite-data-*")]

@@ -267,7 +267,7 @@ def test_bad_csv_rows(tmp_path: Path) -> None:
     report = check_file(written(tmp_path, "rows.csv", content))
     reasons = {bad.row: bad.reason for bad in report.bad_rows}
     assert (report.usable, list(reasons)) == (2, [2, 3, 4, 5, 6])
-    assert "has 3 cells where the header has 2 (line 3)" in reasons[2]
+    assert "has 3 cells, but the header has 2 (line 3)" in reasons[2]
     assert "has 1 cells" in reasons[3] and "every cell is empty" in reasons[4]
     assert "not CSV" in reasons[5] and "nothing to learn from" in reasons[6]
 
@@ -319,7 +319,9 @@ CSV_TEXT = st.text(
     st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from('",;|\t\r\n '), max_size=12
 )
 FUZZ = settings(
-    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=5 * settings().max_examples,  # of the profile in tests/conftest.py
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from samples import GSM8K
 
 from gft_lite.data import (
     check_file,
@@ -242,16 +243,26 @@ def test_examples_on_disk_are_the_same_as_in_memory() -> None:
         found[10]
 
 
-@pytest.mark.skipif(not (GSM8K / "train.parquet").exists(), reason="GSM8K is not here")
-def test_gsm8k_end_to_end(tmp_path: Path) -> None:
-    """Every published expert earns its reward, and no test question is among the training ones."""
+def test_a_published_file_end_to_end(tmp_path: Path) -> None:
+    """Rows as GSM8K has them: every expert earns its reward, and no row is in both files."""
+    names = "Ann Ben Eve Kim Leo Mia Tom Zoe".split()
+    pens = [(name, red, red + 5) for name in names for red in (3, 40)]
+    questions = [f"{name} has {red} red, {blue} blue pens. How many?" for name, red, blue in pens]
+    answers = [
+        f"{red} + {blue} = <<{red}+{blue}={red + blue}>>{red + blue}\n#### {red + blue}"
+        for _, red, blue in pens
+    ]
+    for name, chosen in (("train", slice(0, 12)), ("test", slice(12, 16))):
+        table = pa.table({"question": questions[chosen], "answer": answers[chosen]})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
     with build_scorer("math") as scorer:
         report = check_file(
-            GSM8K / "train.parquet", against=GSM8K / "test.parquet", row_scorer=row_scorer(scorer)
+            tmp_path / "train.parquet",
+            against=tmp_path / "test.parquet",
+            row_scorer=row_scorer(scorer),
         )
-    assert (report.rows, report.usable, report.groups) == (7473, 7473, 7473)
+    assert (report.rows, report.usable, report.groups) == (12, 12, 12)
     assert report.recognised.format == "gsm8k" and set(report.counts) <= {"near", "near leak"}
-    assert report.characters["prompt"].count == 7473
-    fixed = fix_file(GSM8K / "train.parquet", tmp_path / "clean.jsonl")
-    assert (fixed.written, fixed.left_out) == (7473, 0)
-    assert load_examples(tmp_path / "clean.jsonl", limit=1).examples[0].answer == "72"
+    fixed = fix_file(tmp_path / "train.parquet", tmp_path / "clean.jsonl")
+    assert (fixed.written, fixed.left_out) == (12, 0)
+    assert load_examples(tmp_path / "clean.jsonl", limit=1).examples[0].answer == "11"

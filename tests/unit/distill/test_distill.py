@@ -14,8 +14,14 @@ import pytest
 import torch
 
 from gft_lite.data import load_examples
-from gft_lite.distill import Answer, Endpoint, Failed, distill, endpoint_teacher
-from gft_lite.distill.local import local_teacher
+from gft_lite.distill import (
+    Endpoint,
+    FailedResponse,
+    TeacherResponse,
+    distill,
+    endpoint_teacher,
+    local_teacher,
+)
 from gft_lite.models import Policy, Sampling
 from gft_lite.models.batching import TokenSequence, collate
 from gft_lite.rewards import build_scorer
@@ -62,7 +68,7 @@ def server() -> Iterator[Server]:
         def log_message(self, *_: object) -> None: ...
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         state.url = f"http://127.0.0.1:{running.server_address[1]}/v1"
         yield state
         running.shutdown()
@@ -73,13 +79,15 @@ def user(text: str) -> tuple[Message, ...]:
 
 
 def teacher(server: Server, **changes: Any) -> Any:
-    endpoint = Endpoint(server.url, "m", at_once=1, first_wait_seconds=0.01, **changes)
+    endpoint = Endpoint(server.url, "m", parallel_requests=1, first_wait_seconds=0.01, **changes)
     return endpoint_teacher(endpoint, {"OPENAI_API_KEY": KEY})
 
 
 def test_endpoint(server: Server) -> None:
     prompt = (Message("system", "s"), *user("2+2?"))
-    assert teacher(server, temperature=0.5, max_new_tokens=9)([prompt]) == [Answer("re: 2+2?")]
+    assert teacher(server, temperature=0.5, max_new_tokens=9)([prompt]) == [
+        TeacherResponse("re: 2+2?")
+    ]
     ((key, asked),) = server.asked
     assert key == f"Bearer {KEY}"
     assert asked == {
@@ -93,11 +101,11 @@ def test_endpoint(server: Server) -> None:
 
 def test_endpoint_tries_again_and_gives_up(server: Server) -> None:
     server.script = [(429, {"Retry-After": "0"}, b"slow down"), (503, {}, b"")]
-    assert teacher(server)([user("a")]) == [Answer("re: a")]
+    assert teacher(server)([user("a")]) == [TeacherResponse("re: a")]
     assert len(server.asked) == 3
     server.script = [(500, {}, b"broken")] * 2
     (failed,) = teacher(server, tries=2)([user("a")])
-    assert failed == Failed("HTTP 500: broken")
+    assert failed == FailedResponse("HTTP 500: broken")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +124,9 @@ def test_endpoint_failures(
     """Asked once, never redirected, and the key is in no message."""
     server.script = [reply]
     (failed,) = teacher(server)([user("a")])
-    assert isinstance(failed, Failed) and reason in failed.reason and KEY not in failed.reason
+    assert (
+        isinstance(failed, FailedResponse) and reason in failed.reason and KEY not in failed.reason
+    )
     assert len(server.asked) == 1
 
 
@@ -132,7 +142,7 @@ def test_endpoint_addresses() -> None:
 
 def test_cut_off_answers_are_told_apart(server: Server) -> None:
     server.script = [(200, {}, completion("half", "length"))]
-    assert teacher(server)([user("a")]) == [Answer("half", finished=False)]
+    assert teacher(server)([user("a")]) == [TeacherResponse("half", finished=False)]
 
 
 EXAMPLES = [
@@ -141,10 +151,10 @@ EXAMPLES = [
 ]
 
 
-def scripted(*answers: Answer | Failed) -> Any:
+def scripted(*answers: TeacherResponse | FailedResponse) -> Any:
     left = list(answers)
 
-    def ask(prompts: Sequence[tuple[Message, ...]]) -> list[Answer | Failed]:
+    def ask(prompts: Sequence[tuple[Message, ...]]) -> list[TeacherResponse | FailedResponse]:
         return [left.pop(0) for _ in prompts]
 
     return ask
@@ -157,11 +167,15 @@ def rows(path: Path) -> list[dict[str, Any]]:
 def test_distill_scores_and_drops(tmp_path: Path) -> None:
     """Six drawn: one cut off, one like the expert, one twice, one wrong and below the least."""
     out = tmp_path / "out.jsonl"
-    answers = [Answer("It is 2"), Answer("expert"), Answer("cut", finished=False)]
-    answers += [Answer("It is 4"), Answer("It is 4"), Answer("It is 5")]
+    answers = [
+        TeacherResponse("It is 2"),
+        TeacherResponse("expert"),
+        TeacherResponse("cut", finished=False),
+    ]
+    answers += [TeacherResponse("It is 4"), TeacherResponse("It is 4"), TeacherResponse("It is 5")]
     with build_scorer("math") as scorer:
         found = distill(
-            EXAMPLES, out, ask=scripted(*answers), n=3, settings=SETTINGS, scorer=scorer,
+            EXAMPLES, out, teacher=scripted(*answers), n=3, settings=SETTINGS, scorer=scorer,
             min_reward=1.0,
         )  # fmt: skip
     assert (found.drawn, found.cut_off, found.repeated, found.below_reward) == (6, 1, 2, 1)
@@ -171,18 +185,20 @@ def test_distill_scores_and_drops(tmp_path: Path) -> None:
         {"prompt": "2+2?", "teachers": ["It is 4"], "answer": "4"},
     ]
     with pytest.raises(DataError, match="nothing was overwritten"):
-        distill(EXAMPLES, out, ask=scripted(), n=3, settings=SETTINGS)
+        distill(EXAMPLES, out, teacher=scripted(), n=3, settings=SETTINGS)
 
 
 def test_distill_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """A failure is asked again, a half-written line is cut off, other settings are refused."""
     out, journal = tmp_path / "out.jsonl", tmp_path / "out.journal.jsonl"
-    first = scripted(Answer("a"), Failed("busy"), Answer("c"), Answer("d"))
-    assert distill(EXAMPLES, out, ask=first, n=2, settings=SETTINGS).failed == 1
+    first = scripted(
+        TeacherResponse("a"), FailedResponse("busy"), TeacherResponse("c"), TeacherResponse("d")
+    )
+    assert distill(EXAMPLES, out, teacher=first, n=2, settings=SETTINGS).failed == 1
     out.unlink()
     with journal.open("a") as file:
         file.write('{"row": 9, "ind')
-    found = distill(EXAMPLES, out, ask=scripted(Answer("b")), n=2, settings=SETTINGS)
+    found = distill(EXAMPLES, out, teacher=scripted(TeacherResponse("b")), n=2, settings=SETTINGS)
     assert (found.resumed, found.drawn, found.failed) == (3, 4, 0)
     assert [row["teachers"] for row in rows(out)] == [["old", "a", "b"], ["c", "d"]]
     assert len(rows(journal)) == 5
@@ -192,16 +208,20 @@ def test_distill_goes_on_where_it_stopped(tmp_path: Path) -> None:
         (SETTINGS, [Example(user("other"), row=1)], "the data file has changed"),
     ]:
         with pytest.raises(DataError, match=phrase):
-            distill(examples, out, ask=scripted(), n=2, settings=settings)
+            distill(examples, out, teacher=scripted(), n=2, settings=settings)
     journal.write_text("notes\n")
     with pytest.raises(DataError, match="is no journal"):
-        distill(EXAMPLES, out, ask=scripted(), n=2, settings=SETTINGS)
+        distill(EXAMPLES, out, teacher=scripted(), n=2, settings=SETTINGS)
 
 
 def test_nothing_at_all(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no response could be had:\n  row 1: busy"):
+    with pytest.raises(InputError, match=r"no response was received:\n  row 1: busy"):
         distill(
-            EXAMPLES, tmp_path / "o.jsonl", ask=scripted(*[Failed("busy")] * 2), n=1, settings={}
+            EXAMPLES,
+            tmp_path / "o.jsonl",
+            teacher=scripted(*[FailedResponse("busy")] * 2),
+            n=1,
+            settings={},
         )
 
 
@@ -226,7 +246,7 @@ def test_local_teacher_and_likelihood(tmp_path: Path, policy: Policy) -> None:
     assert means[0] == pytest.approx(float(logps.mean()), abs=1e-4) and means[1] > means[0]
     assert select_by_likelihood(policy, examples[0], texts, 1) == [expert]
     found = distill(
-        examples, out, ask=ask, n=2, settings=SETTINGS,
+        examples, out, teacher=ask, n=2, settings=SETTINGS,
         keep=lambda example, offered: select_by_likelihood(policy, example, offered, 1),
     )  # fmt: skip
     assert found.drawn == 4 and found.teachers <= 2

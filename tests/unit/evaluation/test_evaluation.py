@@ -16,7 +16,6 @@ from gft_lite.assets import resolve
 from gft_lite.config import ModelConfig
 from gft_lite.data import load_examples
 from gft_lite.evaluation.accuracy import Evaluation, evaluate
-from gft_lite.evaluation.forgetting import probe
 from gft_lite.evaluation.statistics import (
     PairedCounts,
     bootstrap,
@@ -29,6 +28,7 @@ from gft_lite.evaluation.statistics import (
     t_interval,
     wilson,
 )
+from gft_lite.evaluation.suite import EvalSettings, measure_forgetting
 from gft_lite.models import Policy, load_policy
 from gft_lite.rewards import Scorer, build_scorer
 from gft_lite.types import ConfigError, DataError, Example
@@ -267,26 +267,33 @@ def test_what_cannot_be_evaluated(
 def test_a_fresh_adapter_has_forgotten_nothing(
     policy: Policy, examples: tuple[Example, ...], graded: Scorer
 ) -> None:
-    kept = probe(policy, examples, ["What is 1 + 1?"], graded, max_new_tokens=16)
-    assert kept.before == kept.after and kept.paired is not None and kept.paired.p_value == 1
+    settings = EvalSettings(max_new_tokens=16)
+    kept = measure_forgetting(policy, examples, ["What is 1 + 1?"], graded, settings)
+    assert (
+        kept.drift is not None
+        and kept.before == kept.after
+        and kept.paired is not None
+        and kept.paired.p_value == 1
+    )
     assert kept.drift.nats_per_token == 0 and kept.drift.sequences == 7
 
 
 def test_before_is_the_base_and_after_the_adapter(
     tuned: Policy, examples: tuple[Example, ...], graded: Scorer
 ) -> None:
-    lost = probe(tuned, examples, [], graded, max_new_tokens=16)
+    lost = measure_forgetting(tuned, examples, [], graded, EvalSettings(max_new_tokens=16))
     base = load_policy(ModelConfig(name="tiny"), None)
     assert lost.before == evaluate(base, examples, graded, max_new_tokens=16)
     assert lost.after == evaluate(tuned, examples, graded, max_new_tokens=16)
-    assert lost.drift.nats_per_token > 0
+    assert lost.drift is not None and lost.drift.nats_per_token > 0
 
 
 def test_pinned_prompts_need_no_answers(tuned: Policy, graded: Scorer) -> None:
-    lost = probe(tuned, [], ["What is 1 + 1?"], graded, max_new_tokens=8)
-    assert lost.before is None and lost.drift.sequences == 1
+    settings = EvalSettings(max_new_tokens=8)
+    lost = measure_forgetting(tuned, [], ["What is 1 + 1?"], graded, settings)
+    assert lost.before is None and lost.drift is not None and lost.drift.sequences == 1
     with pytest.raises(DataError, match="pinned prompts"):
-        probe(tuned, [], [], graded)
+        measure_forgetting(tuned, [], [], graded)
 
 
 # --- the command ---
@@ -294,6 +301,7 @@ def test_pinned_prompts_need_no_answers(tuned: Policy, graded: Scorer) -> None:
 ASK = ["eval", "--data", "embedded:target_test", "--limit", "3", "--max-new-tokens", "16"]
 
 
+@pytest.mark.slow
 def test_eval_with_everything_prints_one_document(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -310,6 +318,7 @@ def test_eval_with_everything_prints_one_document(
     assert "pass@2" in said and "nats per token" in said and "Old skill" in said
 
 
+@pytest.mark.slow
 def test_eval_and_compare_sample_at_the_temperature_they_are_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

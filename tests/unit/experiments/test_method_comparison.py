@@ -122,6 +122,7 @@ def test_what_is_written_is_read_back_the_same(own_file: Path, tmp_path: Path) -
 # --- training -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_comparison_on_an_own_file(common: Callable[..., RunConfig], tmp_path: Path) -> None:
     """Base, two methods, one of them at two rates; then the same again, which trains nothing."""
     entries = parse_entries("sft, gft", "sft=3e-4:1e-3")
@@ -168,6 +169,7 @@ def test_a_comparison_on_an_own_file(common: Callable[..., RunConfig], tmp_path:
         contest(common("train.seed=4"), entries, out, hold_out=12)
 
 
+@pytest.mark.slow
 def test_an_interrupted_comparison_goes_on(
     common: Callable[..., RunConfig], tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def test_merged_weights_are_w_plus_ba_times_scale(adapter: Path, merged: Path) -
         assert torch.equal(whole[name], base[name]), name
 
 
+@pytest.mark.slow
 def test_merge_parity_on_fifty_prompts(adapter: Path, merged: Path) -> None:
     rows = load_examples(resolve("embedded:target_test"), limit=50).examples
     asked = [e.prompt for e in rows]
@@ -75,6 +76,7 @@ def test_merge_parity_on_fifty_prompts(adapter: Path, merged: Path) -> None:
     assert 0 < found.max_logp_difference <= 1e-4
 
 
+@pytest.mark.slow
 def test_a_4bit_policy_and_its_merge_differ_by_the_quantisation(
     adapter: Path, tmp_path: Path
 ) -> None:
@@ -157,6 +159,7 @@ def test_an_exported_adapter_loads_with_plain_peft(adapter: Path, tmp_path: Path
     assert live(out).name == "tiny", "our own loader knows the base by its hash"
 
 
+@pytest.mark.slow
 def test_an_exported_adapter_has_the_layout_vllm_and_verl_ask_for(
     adapter: Path, tmp_path: Path
 ) -> None:
@@ -234,6 +237,7 @@ def llama_cpp(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_gguf_goes_through_the_converters(adapter: Path, llama_cpp: Path, tmp_path: Path) -> None:
     out = export(adapter, "gguf", tmp_path / "g", llama_cpp=llama_cpp).out
     assert {p.name for p in out.iterdir()} == {"model-f16.gguf", "Modelfile", "README.md", RECORD}
@@ -245,6 +249,7 @@ def test_gguf_goes_through_the_converters(adapter: Path, llama_cpp: Path, tmp_pa
     assert arguments[1:3] == ["--base", str(MODEL_DIR)] and WEIGHTS in seen
 
 
+@pytest.mark.slow
 def test_gguf_says_what_is_missing_or_broke(
     adapter: Path, llama_cpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +267,7 @@ def test_gguf_says_what_is_missing_or_broke(
 # --- the command ---
 
 
+@pytest.mark.slow
 def test_the_command_and_its_refusals(
     adapter: Path,
     tmp_path: Path,
@@ -288,6 +294,7 @@ def test_the_command_and_its_refusals(
         export(adapter, "adapter", tmp_path / "good")
 
 
+@pytest.mark.slow
 def test_push_without_a_connection_keeps_the_export(
     adapter: Path,
     tmp_path: Path,

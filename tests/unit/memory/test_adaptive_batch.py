@@ -11,12 +11,12 @@ import pytest
 import torch
 from trainer_maker import gradient_of_a_step, make_trainer
 
-from gft_lite.adapters.compare import compare
+from gft_lite.adapters.compare import compare, load_adapters
 from gft_lite.assets import resolve
 from gft_lite.config import LoraConfig, ModelConfig, RunConfig
 from gft_lite.data import load_examples
-from gft_lite.distill.local import local_teacher
-from gft_lite.evaluation.accuracy import base_answers, drift, evaluate
+from gft_lite.distill import local_teacher
+from gft_lite.evaluation.accuracy import base_responses, drift, evaluate
 from gft_lite.memory.adaptive_batch import AdaptiveBatchSize, generate_in_batches, is_out_of_memory
 from gft_lite.models import Generated, Policy, Sampling, load_policy
 from gft_lite.models.batching import TokenBatch
@@ -78,6 +78,7 @@ def loads_small_device(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return limit
 
 
+@pytest.mark.slow
 def test_the_gradient_is_the_same_after_running_out_of_memory(
     small_config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -94,6 +95,7 @@ def test_the_gradient_is_the_same_after_running_out_of_memory(
     assert "the step is repeated" in told[0]["message"] and told[0]["step"] == 1
 
 
+@pytest.mark.slow
 def test_a_rollout_that_ran_out_equals_one_that_began_small(
     small_config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -107,6 +109,7 @@ def test_a_rollout_that_ran_out_equals_one_that_began_small(
     assert [e["after"] for e in trainer.run.events("out_of_memory")] == [4, 2]
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_with_the_sizes_it_had_found(
     small_config: MakeConfig, tmp_path: Path, loads_small_device: Callable[..., None]
 ) -> None:
@@ -126,6 +129,7 @@ def test_a_killed_run_resumes_with_the_sizes_it_had_found(
     assert counts[0] == counts[1] > 0, "nothing had to be found out again"
 
 
+@pytest.mark.slow
 def test_what_cannot_be_made_smaller_says_what_to_change(
     small_config: MakeConfig, tmp_path: Path, loads_small_device: Callable[..., None]
 ) -> None:
@@ -144,7 +148,7 @@ def test_only_memory_errors_are_caught(small_config: MakeConfig) -> None:
     assert is_out_of_memory(RuntimeError("CUDA error: out of memory"))
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"))
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
-    fitting = AdaptiveBatchSize(4, 100, lambda event: None)
+    batch_size = AdaptiveBatchSize(4, 100, lambda event: None)
     policy = tiny_policy()
 
     def broken(part: object, state: object) -> None:
@@ -155,10 +159,11 @@ def test_only_memory_errors_are_caught(small_config: MakeConfig) -> None:
     prepared.scorer.close()
     sequences = longest_sequences(config, policy, prepared.examples)
     with pytest.raises(RuntimeError, match="shapes"):
-        fitting.in_micro_batches(sequences, list, broken)
-    assert fitting.micro_batch_tokens == 100
+        batch_size.in_micro_batches(sequences, list, broken)
+    assert batch_size.micro_batch_tokens == 100
 
 
+@pytest.mark.slow
 def test_a_dry_step_meets_the_longest_there_can_be_and_changes_no_number(
     small_config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -177,6 +182,7 @@ def test_a_dry_step_meets_the_longest_there_can_be_and_changes_no_number(
     )
 
 
+@pytest.mark.slow
 def test_a_dry_step_finds_the_size_before_the_first_step(
     small_config: MakeConfig, tmp_path: Path, loads_small_device: Callable[..., None]
 ) -> None:
@@ -207,6 +213,7 @@ def test_evaluation_goes_on_in_smaller_batches(caplog: pytest.LogCaptureFixture)
     assert "sampling 2 answers at once, not 5" in caplog.text
 
 
+@pytest.mark.slow
 def test_what_measures_goes_on_in_smaller_batches(caplog: pytest.LogCaptureFixture) -> None:
     """Greedy answers, samples, entropy and drift; the size that was found holds for the samples."""
     policy = tiny_policy()
@@ -229,7 +236,7 @@ def test_what_measures_goes_on_in_smaller_batches(caplog: pytest.LogCaptureFixtu
     with torch.no_grad():
         for p in policy.parameters():
             p.add_(0.02)
-    answers = base_answers(policy, examples, max_new_tokens=12, batch=8)
+    answers = base_responses(policy, examples, max_new_tokens=12, batch=8)
     moved, as_wanted = drift(small, answers), drift(policy, answers)
     assert moved.nats_per_token == pytest.approx(as_wanted.nats_per_token, rel=1e-4)
     assert as_wanted.nats_per_token > 0
@@ -241,15 +248,12 @@ def test_comparing_goes_on_in_smaller_batches(
     examples = load_examples(resolve("embedded:target_test"), limit=3).examples
 
     def texts() -> tuple[str, ...]:
-        return (
-            compare(ModelConfig(name="tiny"), [], examples, None, max_new_tokens=8, batch=64)
-            .columns[0]
-            .texts
-        )
+        loaded = load_adapters(ModelConfig(name="tiny"), [])
+        return compare(loaded, examples, None, max_new_tokens=8, batch=64).columns[0].texts
 
     wanted_texts = texts()
     monkeypatch.setattr(
-        "gft_lite.adapters.compare.load_policy",
+        "gft_lite.models.load.load_policy",
         lambda *a, **o: SmallDevice(load_policy(*a, **o), answers=1),
     )
     assert texts() == wanted_texts

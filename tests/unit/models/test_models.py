@@ -72,6 +72,7 @@ def test_generation_ends_at_the_stop_token_or_says_so(policy: Policy) -> None:
     assert not cut.finished and len(cut.token_ids) == 2
 
 
+@pytest.mark.slow
 def test_sampling_is_at_temperature_one_without_cuts(policy: Policy) -> None:
     """First-token frequencies follow the softmax: nothing of top-k or top-p leaks in."""
     ids = policy.chat.prompt_ids(ASK)

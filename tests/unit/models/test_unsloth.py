@@ -62,6 +62,7 @@ def steps(folder: Path, backend: str) -> list[dict[str, Any]]:
     return [event for event in map(json.loads, lines) if event["type"] == "step"]
 
 
+@pytest.mark.slow
 def test_the_protocols_suite_is_green(unsloth: None, tmp_path: Path) -> None:
     ran = python(
         *("-m", "pytest", "-p", "no:cacheprovider", "--backend", "unsloth"),
@@ -73,6 +74,7 @@ def test_the_protocols_suite_is_green(unsloth: None, tmp_path: Path) -> None:
     assert "skipped" not in ran.stdout
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_hf(unsloth: None, tmp_path: Path) -> None:
     """Log-probs within 1e-5 nats, gradients within 1e-4 of their largest entry, same answers."""
     found = {}
@@ -96,6 +98,7 @@ def test_numbers_are_those_of_hf(unsloth: None, tmp_path: Path) -> None:
             assert all(map(torch.equal, hf[name], ours[name])), (held, name)
 
 
+@pytest.mark.slow
 def test_a_run_of_the_worker_gives_hfs_numbers_and_keeps_to_its_folder(
     unsloth: None, tmp_path: Path
 ) -> None:
@@ -115,6 +118,7 @@ def test_a_run_of_the_worker_gives_hfs_numbers_and_keeps_to_its_folder(
         assert ours["grad_norm"] > 0
 
 
+@pytest.mark.slow
 def test_unsloth_comes_before_transformers_and_keeps_quiet(unsloth: None, tmp_path: Path) -> None:
     """Also with its statistics off, its compiler in our cache, and our tokenizer left alone; and a
     float16 that it would silently turn into another type is refused."""
@@ -155,6 +159,7 @@ except ModelError as error:
 # --- bad input ---
 
 
+@pytest.mark.slow
 def test_a_family_that_it_does_not_know_is_one_line(unsloth: None, tmp_path: Path) -> None:
     """T5 is an encoder with a decoder: no causal language model for Unsloth's CPU path."""
     for file in MODEL_DIR.iterdir():
@@ -168,6 +173,7 @@ def test_a_family_that_it_does_not_know_is_one_line(unsloth: None, tmp_path: Pat
     assert "family 't5'" in last and "--set model.backend=hf" in last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("version", "told"),
     [("2025.1.1", "is older than 2026.10.9"), (None, "cannot be imported (ImportError: no triton")],

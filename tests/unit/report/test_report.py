@@ -22,12 +22,11 @@ from gft_lite.experiments.demo import LEAD
 from gft_lite.export.card import _metrics
 from gft_lite.report import write_methods_report, write_run_report
 from gft_lite.report.charts import LABEL_GAP, Line, line_chart, spread
-from gft_lite.report.comparison import comparison_table
-from gft_lite.report.findings import margin, methods_headline
+from gft_lite.report.findings import margin, methods_headline, warnings
+from gft_lite.report.methods import comparison_table
 from gft_lite.report.numbers import downsample, duration, figure, percent, power, ticks
 from gft_lite.report.record import read_record
-from gft_lite.report.warnings import warnings
-from gft_lite.runs import RunDir
+from gft_lite.runs import RunDir, write_groups
 from gft_lite.types import RunError
 
 EVIL = "<script>alert('x')</script><img src=//evil.example/a onerror=a()>"
@@ -191,7 +190,7 @@ def make_run(path: Path, method: str = "gft", steps: int = 60, target: float = 0
             noisy = target * share + rng.gauss(0, 0.02)
             run.event_log.append(eval_event(step, max(0.0, noisy), 1 - (1 - old) * share**0.5))
         if method == "gft":
-            run.write_groups(step, [flat_group(), group()])
+            write_groups(run.groups_dir, step, [flat_group(), group()])
     run.event_log.append(eval_event(steps, target, old, final=True))
     run.event_log.append({"type": "finished", "state": "finished", "step": steps, "seconds": 80.0})
     run.set_status("finished", step=steps, steps=steps)
@@ -465,7 +464,7 @@ def test_text_from_outside_is_escaped(tmp_path: Path) -> None:
     odd = response("self", 1.0, EVIL + " \x00\x1b[31m\u202eabc", verdict=EVIL)
     evil["responses"] += [odd, response(EVIL, 1.0, EVIL, reward=EVIL)]
     evil["prompt"].append({"role": EVIL, "content": EVIL})
-    run.write_groups(1, [evil])
+    write_groups(run.groups_dir, 1, [evil])
     run.set_status("failed", message=EVIL)
     page = check(write_run_report(run))
     assert "<script" not in page.html and "<img" not in page.html
@@ -516,7 +515,7 @@ def test_missing_and_senseless_values(tmp_path: Path) -> None:
     ]
     for event in events:
         run.event_log.append(event)
-    run.write_groups(1, [{}, {"responses": None}, {"responses": [3, {"advantage": 1}]}])  # type: ignore[list-item]
+    write_groups(run.groups_dir, 1, [{}, {"responses": None}, {"responses": [3, {"advantage": 1}]}])  # type: ignore[list-item]
     (run.groups_dir / "step-000002.json.gz").write_bytes(b"not gzip")
     (run.path / "config.yaml").write_bytes(b"a: [\xff")
     page = check(write_run_report(run))
@@ -531,13 +530,14 @@ def test_half_written_last_line_is_left_out(tmp_path: Path) -> None:
     assert "Loss" in check(write_run_report(run)).headings()
 
 
+@pytest.mark.slow
 def test_long_run_is_small_and_quick(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run", config("gft", steps=5_000))
     rng = random.Random(0)
     lines = [json.dumps(step_event(s, "gft", rng, 5_000)) for s in range(1, 5_001)]
     run.events_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     many = [response("self", 1.0, "so " * 3000) for _ in range(40)]
-    run.write_groups(1, [{**group(), "responses": many}])
+    write_groups(run.groups_dir, 1, [{**group(), "responses": many}])
     started = time.process_time()
     path = write_run_report(run)
     assert time.process_time() - started < 5
@@ -575,7 +575,7 @@ def warned(path: Path, change: dict[str, Any], groups: list[dict[str, Any]] | No
     for step in range(1, 7):
         event = {**step_event(step, "gft", random.Random(step)), "reward_self": 0.1, **change}
         run.event_log.append({k: v(step) if callable(v) else v for k, v in event.items()})
-        run.write_groups(step, groups or [group()])
+        write_groups(run.groups_dir, step, groups or [group()])
     return " ".join(warnings(read_record(run)))
 
 

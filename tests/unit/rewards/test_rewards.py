@@ -411,6 +411,7 @@ def test_math_option_asks_for_a_marked_answer():
     assert one({"name": "math", "last_number": False}, "#### 8", "8").value == 1
 
 
+@pytest.mark.slow
 def test_math_power_tower_costs_only_itself():
     tower = r"\boxed{9^{9^{9^9}}}"
     with build_scorer("math", timeout_seconds=1.0) as scorer:

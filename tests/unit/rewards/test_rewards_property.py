@@ -6,12 +6,10 @@ changed or lost, and two candidates at once earn 0; no text makes the reward cra
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from fractions import Fraction
 
-import pyarrow.parquet as pq
 import pytest
 from answer_corpus import (
     HEDGES,
@@ -25,11 +23,9 @@ from answer_corpus import (
     soup,
     wrapped,
 )
-from samples import GSM8K
 
 from gft_lite.rewards import REWARDS, Scorer, Target, build_scorer
 
-SVAMP = GSM8K.parent / "svamp" / "SVAMP.json"
 MARKED = [wrapper for wrapper in WRAPPERS if wrapper != "X"]
 
 
@@ -96,6 +92,7 @@ def hedged(seed: int, size: int) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.slow
 def test_two_candidates_earn_0(math):
     assert failures(math, hedged(seed=12, size=len(MAKERS)), 0) == []
 
@@ -190,6 +187,7 @@ def assert_judged(pairs: list[tuple[str, str]]) -> None:
         assert scorer.counts.timeouts + scorer.counts.errors <= len(pairs) // 500
 
 
+@pytest.mark.slow
 def test_fuzzing_a_sample_never_crashes_or_hangs():
     assert_judged(fuzzed(seed=7, size=200))
 
@@ -198,22 +196,3 @@ def test_fuzzing_a_sample_never_crashes_or_hangs():
 @pytest.mark.parametrize("seed", range(8, 11))
 def test_fuzzing_never_crashes_or_hangs(seed):
     assert_judged(fuzzed(seed, size=2000))
-
-
-GOLD_WRAPPERS = (*MARKED, "The answer is X dollars a day.", "X")
-
-
-@pytest.mark.skipif(not (GSM8K / "test.parquet").is_file(), reason=f"no GSM8K in {GSM8K}")
-def test_gsm8k_solutions_and_answers_against_themselves(math):
-    solutions = pq.read_table(GSM8K / "test.parquet")["answer"].to_pylist()
-    answers = [solution.rpartition("####")[2].strip() for solution in solutions]
-    assert failures(math, list(zip(solutions, answers, strict=True)), 1) == []
-    for wrapper in GOLD_WRAPPERS:
-        assert failures(math, [(wrapped(text, wrapper), text) for text in answers], 1) == []
-
-
-@pytest.mark.skipif(not SVAMP.is_file(), reason=f"no SVAMP in {SVAMP}")
-def test_svamp_answers_against_themselves(math):
-    answers = [str(row["Answer"]) for row in json.loads(SVAMP.read_text())]
-    for wrapper in GOLD_WRAPPERS:
-        assert failures(math, [(wrapped(text, wrapper), text) for text in answers], 1) == []

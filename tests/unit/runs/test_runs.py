@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gft_lite import worker
 from gft_lite.config import load_config
-from gft_lite.runs import RunDir, claim_empty, list_runs, step_of
+from gft_lite.runs import RunDir, claim_empty, list_runs, step_of, write_groups
 from gft_lite.runs.atomic import new_folder, write_atomic
 from gft_lite.types import RunError
 
@@ -174,7 +174,7 @@ def test_forget_after_drops_what_a_resumed_run_writes_again(run: RunDir) -> None
     run.event_log.append({"type": "started"})
     for step in (1, 2, 3, 4):
         run.event_log.append({"type": "step", "step": step})
-        run.write_groups(step, [{"row": step}])
+        write_groups(run.groups_dir, step, [{"row": step}])
     run.event_log.append({"type": "eval", "step": 4, "final": True})
     run.event_log.append({"type": "finished", "step": 2})
     with run.events_file.open("a") as file:
@@ -290,6 +290,7 @@ def test_a_copy_of_a_running_run_is_not_alive(run: RunDir, tmp_path: Path) -> No
             pass
 
 
+@pytest.mark.slow
 def test_a_run_has_one_owner_and_may_lock_again_within(run: RunDir) -> None:
     refused = pytest.raises(RunError, match=r"run is still running \(process \d+\); stop it first")
     with run.lock(), run.lock(), refused, RunDir(run.path).lock():
@@ -349,7 +350,7 @@ def test_groups_come_back_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, groups: list[dict[str, str]]
 ) -> None:
     run = RunDir(tmp_path_factory.mktemp("groups"))
-    run.write_groups(12, groups)
+    write_groups(run.groups_dir, 12, groups)
     assert run.read_groups(12) == groups
     assert run.group_steps() == [12]
     assert [p.name for p in run.groups_dir.iterdir()] == ["step-000012.json.gz"]

@@ -17,8 +17,8 @@ from torch import Tensor
 from gft_lite.cli.terminal import training_progress
 from gft_lite.config import RunConfig, load_config
 from gft_lite.models.validation import read_record
+from gft_lite.report.findings import warnings
 from gft_lite.report.record import read_record as read_run
-from gft_lite.report.warnings import warnings
 from gft_lite.runs import RunDir
 from gft_lite.runs.events import StepEvent
 from gft_lite.training.runaway import RunawayWatch, runaway_events
@@ -255,6 +255,7 @@ def rising(tmp_path: Path, small_config: MakeConfig, *more: str) -> RunConfig:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_keep_best_keeps_the_earliest_of_the_best_steps(
     small_config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -274,13 +275,14 @@ def test_keep_best_keeps_the_earliest_of_the_best_steps(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "killed_after",
     [
         ("eval", 4),
-        pytest.param(("best", 8), marks=pytest.mark.slow),
-        pytest.param(("step", 9), marks=pytest.mark.slow),
-        pytest.param(("eval", 10), marks=pytest.mark.slow),
+        ("best", 8),
+        ("step", 9),
+        ("eval", 10),
     ],
 )
 def test_keep_best_is_exact_under_kill_and_resume(
@@ -300,6 +302,7 @@ def test_keep_best_is_exact_under_kill_and_resume(
     assert curve(run) == curve(RunDir(whole.run_dir))
 
 
+@pytest.mark.slow
 def test_the_best_so_far_survives_a_resume_that_trains_no_further(
     small_config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -324,6 +327,7 @@ def test_the_best_so_far_survives_a_resume_that_trains_no_further(
     assert record["best"]["step"] == best_by_6["step"]
 
 
+@pytest.mark.slow
 def test_a_missing_best_is_a_sentence(small_config: MakeConfig, tmp_path: Path) -> None:
     config = rising(tmp_path, small_config)
     run = RunDir(tmp_path / "run")
@@ -362,6 +366,7 @@ def test_keeping_the_best_needs_evaluations(
 # --- entropy ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["sft", "dft", "grpo", "gft"])
 def test_every_method_measures_the_same_entropy(
     small_config: MakeConfig, tmp_path: Path, method: str

@@ -146,6 +146,7 @@ def test_every_stage_is_checked_before_the_first_begins(tmp_path: Path) -> None:
 # --- training -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_its_stages_run_by_hand_one_after_the_other(
     three: RunConfig, tmp_path: Path
 ) -> None:
@@ -186,6 +187,7 @@ def test_a_pipeline_is_its_stages_run_by_hand_one_after_the_other(
         resume(run.path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last_step", [1, 2, 4], ids=["first", "between", "second"])
 def test_stopped_anywhere_and_resumed_to_the_same_numbers(
     last_step: int, small_config: Callable[..., RunConfig], tmp_path: Path
@@ -213,6 +215,7 @@ def test_stopped_anywhere_and_resumed_to_the_same_numbers(
     assert all((got[name] == of_whole[name]).all() for name in of_whole)
 
 
+@pytest.mark.slow
 def test_a_stage_whose_end_was_not_written_down_is_continued(
     small_config: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
@@ -250,6 +253,7 @@ def test_a_stage_that_breaks_is_told_by_stage_and_pipeline(
 # --- token budget -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_token_budget_ends_the_run_with_the_step_that_reaches_it(
     small_config: Callable[..., RunConfig], tmp_path: Path
 ) -> None:

@@ -62,6 +62,7 @@ def state(jobs: Jobs, name: str) -> str:
 # --- the life of runs ---
 
 
+@pytest.mark.slow
 def test_killed_then_interrupted_then_resumed_to_the_end(jobs: Jobs) -> None:
     """kill -9 leaves no word behind: another app sees from the process alone that it is gone."""
     run = jobs.start(config("train.steps=12"))
@@ -86,6 +87,7 @@ def test_killed_then_interrupted_then_resumed_to_the_end(jobs: Jobs) -> None:
         later.stop("gft-1")
 
 
+@pytest.mark.slow
 def test_one_trains_the_others_wait_in_order_and_another_app_goes_on(jobs: Jobs) -> None:
     for _ in range(4):
         jobs.start(config())
@@ -119,6 +121,7 @@ def test_one_trains_the_others_wait_in_order_and_another_app_goes_on(jobs: Jobs)
     assert ended[1] < ended[2] < ended[4]
 
 
+@pytest.mark.slow
 def test_stop_ends_after_the_step_with_a_checkpoint_and_the_process_is_gone(jobs: Jobs) -> None:
     run = jobs.start(config("train.steps=500", "train.checkpoint_every=100"))
     wait(lambda: any(run.events("step")))
@@ -130,6 +133,7 @@ def test_stop_ends_after_the_step_with_a_checkpoint_and_the_process_is_gone(jobs
     wait(lambda: jobs.advance() or not Path(f"/proc/{pid}").exists())
 
 
+@pytest.mark.slow
 def test_stopped_while_the_model_loads(jobs: Jobs) -> None:
     jobs.start(config())
     wait(lambda: jobs.job("gft-1").state == "starting")
@@ -154,6 +158,7 @@ def test_a_worker_that_ends_without_a_word_has_failed(
     assert jobs.job("gft-1").status["message"] == "the worker ended at once (code 1); see log.txt"
 
 
+@pytest.mark.slow
 def test_of_the_workers_of_two_apps_for_one_waiting_run_one_trains(jobs: Jobs) -> None:
     """An app that starts right after a spawn spawns too; whichever worker is later ends."""
     run = jobs.start(config("train.steps=500"))
@@ -168,6 +173,7 @@ def test_of_the_workers_of_two_apps_for_one_waiting_run_one_trains(jobs: Jobs) -
     wait(lambda: state(jobs, "gft-1") == "stopped")
 
 
+@pytest.mark.slow
 def test_stopped_by_another_app_while_the_model_loads(jobs: Jobs) -> None:
     run = jobs.start(config())
     wait(lambda: jobs.job("gft-1").state == "starting")
@@ -176,6 +182,7 @@ def test_stopped_by_another_app_while_the_model_loads(jobs: Jobs) -> None:
     assert run.status()["step"] == 0 and not list(run.events("step"))
 
 
+@pytest.mark.slow
 def test_stopped_in_the_queue_after_its_worker_was_started(jobs: Jobs) -> None:
     run = jobs.start(config())
     assert (run.status()["state"], jobs.job("gft-1").state) == ("queued", "starting")
@@ -185,6 +192,7 @@ def test_stopped_in_the_queue_after_its_worker_was_started(jobs: Jobs) -> None:
     assert not list(run.events())
 
 
+@pytest.mark.slow
 def test_of_two_workers_on_one_run_one_trains_and_the_other_says_so(workspace: Workspace) -> None:
     """Both stand at the same gate when it opens."""
     run = RunDir.create(workspace.runs_dir / "gft-1", config("train.steps=12").to_yaml())

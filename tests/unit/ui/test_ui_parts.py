@@ -15,7 +15,7 @@ from gft_lite.config import REGISTRY, load_config
 from gft_lite.data import check_file
 from gft_lite.memory import Card, card_of
 from gft_lite.report.record import read_record
-from gft_lite.runs import RunDir
+from gft_lite.runs import RunDir, write_groups
 from gft_lite.types import ConfigError, DataError, GftError, InputError, RunError
 from gft_lite.ui.app import check_exposure, read_auth
 from gft_lite.ui.cli_client import ask
@@ -150,7 +150,7 @@ def group(text: str = "a b") -> dict[str, Any]:
 
 
 def test_every_text_of_data_and_model_is_escaped(run: RunDir) -> None:
-    run.write_groups(3, [group(EVIL)])
+    write_groups(run.groups_dir, 3, [group(EVIL)])
     _, html = group_inspector.group_view(run, 3, 1)
     assert harmless(html)
     previews = [
@@ -183,7 +183,7 @@ def test_names_of_files_columns_and_runs_are_escaped(tmp_path: Path, workspace: 
 def test_a_step_that_was_not_stored_shows_the_nearest(run: RunDir) -> None:
     assert group_inspector.group_view(run, 1, 1)[1] == group_inspector.NOTHING
     for stored in (5, 10):
-        run.write_groups(stored, [group(), group("other")])
+        write_groups(run.groups_dir, stored, [group(), group("other")])
     for asked, shown in ((1, 5), (6, 5), (9, 10), (99, 10)):
         assert f"<h3>Step {shown}</h3>" in group_inspector.group_view(run, asked, 1)[1]
     slider, html = group_inspector.group_view(run, 5, 99)
@@ -192,7 +192,7 @@ def test_a_step_that_was_not_stored_shows_the_nearest(run: RunDir) -> None:
 
 def test_another_tau_is_answered_from_the_stored_probabilities(run: RunDir) -> None:
     """p = [.05, .6]: at τ = .1 one token of two counts by its probability, at τ = .7 both."""
-    run.write_groups(1, [group(), group()])
+    write_groups(run.groups_dir, 1, [group(), group()])
     for tau, below in ((0.0, 0), (0.1, 1), (0.7, 2)):
         line = group_inspector.what_if_line(run.read_groups(1), 1, tau)
         assert f"<b>{below}</b> of 2 trained tokens of this group and {2 * below} of 4" in line
@@ -206,7 +206,7 @@ def test_another_tau_is_answered_from_the_stored_probabilities(run: RunDir) -> N
 
 
 def test_parts_of_a_reward_are_named(run: RunDir) -> None:
-    run.write_groups(1, [group()])
+    write_groups(run.groups_dir, 1, [group()])
     assert "reward 1 (a b 0.25, length 1)" in group_inspector.group_view(run, 1, 1)[1]
 
 
@@ -314,6 +314,13 @@ def test_other_kinds_of_file_are_refused(workspace: Workspace, name: str) -> Non
     assert not list(workspace.uploads_dir.iterdir())
 
 
+@pytest.mark.parametrize("name", ["rows.zip", "rows.jsonl.bz2", "rows.tar"])
+def test_an_archive_is_refused_with_what_to_do(workspace: Workspace, name: str) -> None:
+    with pytest.raises(DataError, match=r"archives are not read\. Unpack it, and upload the data"):
+        datasets.add_file(workspace, sent(workspace, name), name)
+    assert not list(workspace.uploads_dir.iterdir())
+
+
 def test_files_that_were_not_sent_and_empty_ones_are_refused(
     workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -400,6 +407,7 @@ def test_half_a_password_is_none(text: str) -> None:
     assert read_auth("ann:a:b") == ("ann", "a:b") and read_auth(None) is None
 
 
+@pytest.mark.slow
 def test_the_command_refuses_with_code_2() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "gft_lite", "ui", "--host", "0.0.0.0"],
@@ -439,6 +447,7 @@ def test_without_a_card_the_demo_model_is_first() -> None:
     assert "no GPU is needed" in memory_badge(load_config(preset="tiny-cpu"), None)
 
 
+@pytest.mark.slow
 def test_the_badge_says_whether_it_fits() -> None:
     large = load_config(preset="12gb")
     assert "does not fit" in memory_badge(large, Card("<b>", 6.0))

@@ -6,11 +6,12 @@ which self responses differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Literal
 
-from gft_lite.report.html import text
+from gft_lite.report.html import Markup, printable, render
 from gft_lite.report.numbers import figure, number
 from gft_lite.report.record import Record, responses
 from gft_lite.types import SOURCES
@@ -20,13 +21,7 @@ SHOWN_RESPONSES = 12
 SHOWN_TOKENS = 320
 SHOWN_CHARACTERS = 3000
 LEVELS = ((0.9, ""), (0.5, "p1"), (0.1, "p2"), (0.01, "p3"), (0.0, "p4"))  # p at least → class
-LEGEND = (
-    '<p class="legend"><span class="tokens"><span class="p1">p&lt;0.9</span> '
-    '<span class="p2">p&lt;0.5</span> <span class="p3">p&lt;0.1</span> '
-    '<span class="p4">p&lt;0.01</span></span> Background: the probability the model gave the '
-    'token just before the update. <span class="tokens"><span class="r">Underlined</span></span>: '
-    "the token counts with a weight below 1. Rest the pointer on a token for both figures.</p>\n"
-)
+LEGEND = render("report/legend.html")
 
 
 @dataclass(frozen=True)
@@ -39,10 +34,10 @@ class Look:
     by: Literal["probability", "weight"] = "probability"
     tau: float | None = None
 
-    def weight(self, p: float | None, got: float | None) -> float | None:
+    def weight(self, p: float | None, recorded: float | None) -> float | None:
         """The weight to show for a token of probability p that got this one."""
         if self.tau is None or p is None:
-            return got
+            return recorded
         return p if p < self.tau else 1.0
 
 
@@ -56,7 +51,7 @@ def inside_groups(record: Record) -> str:
     early = _telling(record, steps[:third][:SEARCHED_STEPS])
     late = _telling(record, reversed(steps[-third:][-SEARCHED_STEPS:])) if len(steps) > 1 else None
     shown = [group_article(step, group) for step, group in filter(None, (early, late))]
-    return LEGEND + "".join(shown) if shown else ""
+    return Markup("").join([LEGEND, *shown]) if shown else ""
 
 
 def _telling(record: Record, steps: Iterable[int]) -> tuple[int, Mapping[str, Any]] | None:
@@ -82,63 +77,61 @@ def _interest(group: Mapping[str, Any]) -> tuple[bool, bool, bool]:
 
 
 def _advantages(group: Mapping[str, Any], source: str = "") -> list[float]:
-    chosen = [r for r in responses(group) if not source or r.get("source") == source]
-    return [number(r, "advantage") or 0.0 for r in chosen]
+    selected = [r for r in responses(group) if not source or r.get("source") == source]
+    return [number(r, "advantage") or 0.0 for r in selected]
 
 
-# --- markup -------------------------------------------------------------------------------------
-
-
-def group_article(step: int, group: Mapping[str, Any], look: Look = AS_IT_WAS) -> str:
-    """One group: its prompt and every answer, token by token where it was trained on."""
-    found = responses(group)
-    more = len(found) - SHOWN_RESPONSES
-    answer = group.get("answer")
-    checked = f" · checked against <b>{text(answer)}</b>" if answer is not None else ""
-    row = f" · row {text(group['row'])}" if group.get("row") else ""
-    rest = f'<p class="more">{more} more answers are not shown.</p>\n' if more > 0 else ""
-    return (
-        f'<article class="group">\n<h3>Step {step}</h3>\n'
-        f'<p class="meta">{len(found)} answer{"s" * (len(found) != 1)} to one prompt{row}{checked}'
-        f'</p>\n{_prompt(group)}<ol class="answers">\n'
-        f"{''.join(_answer(r, look) for r in found[:SHOWN_RESPONSES])}</ol>\n{rest}</article>\n"
+def group_article(step: int, group: Mapping[str, Any], look: Look = AS_IT_WAS) -> Markup:
+    """One group: its prompt and every response, token by token if it was trained on."""
+    listed = responses(group)
+    return render(
+        "report/group.html",
+        step=step,
+        count=len(listed),
+        row=group.get("row"),
+        answer=group.get("answer"),
+        turns=_turns(group.get("prompt")),
+        responses=[_response(r, look) for r in listed[:SHOWN_RESPONSES]],
+        left_out=len(listed) - SHOWN_RESPONSES,
     )
 
 
-def _prompt(group: Mapping[str, Any]) -> str:
-    turns = group.get("prompt")
-    if not isinstance(turns, list):
-        turns = [{"role": "prompt", "content": turns or ""}]
-    said = "".join(
-        f'<p><span class="role">{text(turn.get("role", "prompt"))}</span> '
-        f'<span class="said" dir="auto">{text(_cut(turn.get("content", "")))}</span></p>\n'
+def _turns(prompt: object) -> list[tuple[object, str]]:
+    """(role, content) of every turn."""
+    turns = prompt if isinstance(prompt, list) else [{"content": prompt or ""}]
+    return [
+        (turn.get("role", "prompt"), _cut(turn.get("content", "")))
         for turn in turns
         if isinstance(turn, dict)
-    )
-    return f'<div class="prompt">\n{said}</div>\n'
+    ]
 
 
-def _answer(response: Mapping[str, Any], look: Look) -> str:
+def _response(response: Mapping[str, Any], look: Look) -> dict[str, Any]:
+    """The values of a response in group.html."""
     source = str(response.get("source", ""))
-    colour = f"c-{source}" if source in SOURCES else "c-one"
     advantage = number(response, "advantage") or 0.0
+    effect = "advantage 0, no gradient"
+    if advantage:
+        sign, word = ("+", "encouraged") if advantage > 0 else ("−", "discouraged")
+        effect = f"advantage {sign}{abs(advantage):.2f}, {word}"
     remarks = []
     if response.get("reward") is not None:
         remarks.append(f"reward {figure(number(response, 'reward'))}{_parts(response)}")
-    verdict = response.get("verdict", "ok")
-    if verdict != "ok":
-        remarks.append(str(verdict))
+    if (verdict := response.get("verdict", "ok")) != "ok":
+        remarks.append(verdict)
     if response.get("finished") is False:
         remarks.append("cut off")
-    facts = "".join(f"<span>{text(r)}</span>" for r in remarks)
-    said = (
-        _tokens(response, look) if response.get("tokens") else text(_cut(response.get("text", "")))
-    )
-    return (
-        f'<li class="{colour}">\n<p class="bar"><span class="badge">{text(source or "answer")}'
-        f"</span>{facts}{_effect(advantage)}</p>\n"
-        f'<p class="tokens" dir="auto">{said}</p>\n</li>\n'
-    )
+    tokens = response["tokens"] if isinstance(response.get("tokens"), list) else []
+    return {
+        "source": source,
+        "colour": f"c-{source}" if source in SOURCES else "c-one",
+        "remarks": remarks,
+        "effect": effect,
+        "direction": " up" if advantage > 0 else " down" if advantage < 0 else "",
+        "tokens": _tokens(response, tokens[:SHOWN_TOKENS], look),
+        "tokens_left_out": len(tokens) - SHOWN_TOKENS,
+        "text": _cut(response.get("text", "")),
+    }
 
 
 def _parts(response: Mapping[str, Any]) -> str:
@@ -149,32 +142,26 @@ def _parts(response: Mapping[str, Any]) -> str:
     return f" ({', '.join(f'{name} {figure(number(parts, name))}' for name in parts)})"
 
 
-def _effect(advantage: float) -> str:
-    if not advantage:
-        return '<span class="effect">advantage 0, no gradient</span>'
-    sign = "+" if advantage > 0 else "−"
-    word = "encouraged" if advantage > 0 else "discouraged"
-    side = "up" if advantage > 0 else "down"
-    return f'<span class="effect {side}">advantage {sign}{abs(advantage):.2f}, {word}</span>'
-
-
-def _tokens(response: Mapping[str, Any], look: Look) -> str:
-    tokens = response["tokens"] if isinstance(response["tokens"], list) else []
+def _tokens(
+    response: Mapping[str, Any], tokens: Sequence[object], look: Look
+) -> list[dict[str, str]]:
+    """Text, CSS class and figures of every token."""
     probs, weights = numbers(response, "probs"), numbers(response, "weights")
-    out = []
-    for i, token in enumerate(tokens[:SHOWN_TOKENS]):
-        p = probs[i] if i < len(probs) else None
-        weight = look.weight(p, weights[i] if i < len(weights) else None)
+    cells = []
+    for token, p, recorded in zip_longest(tokens, probs[: len(tokens)], weights[: len(tokens)]):
+        weight = look.weight(p, recorded)
         shade = p if look.by == "probability" else weight
         css = next((c for least, c in LEVELS if shade is not None and shade >= least), "")
         if weight is not None and weight < 0.9995:
             css = f"{css} r".strip()
-        title = f"p {figure(p)} · weight {figure(weight)}"
-        shown = text(token).replace("\n", "↵\n") or "∅"
-        kind = f' class="{css}"' if css else ""
-        out.append(f'<span{kind} title="{title}">{shown}</span>')
-    more = len(tokens) - SHOWN_TOKENS
-    return "".join(out) + (f' <span class="more">… {more:,} more tokens</span>' if more > 0 else "")
+        cells.append(
+            {
+                "text": printable(token).replace("\n", "↵\n") or "∅",
+                "css": css,
+                "title": f"p {figure(p)} · weight {figure(weight)}",
+            }
+        )
+    return cells
 
 
 def numbers(response: Mapping[str, Any], key: str) -> list[float | None]:
