@@ -1,6 +1,7 @@
-"""The command line: a view of the engine. Progress goes to stderr, results to stdout.
+"""The command line. Progress goes to stderr, results to stdout.
 
-Exit codes: 0 done; 2 the input was wrong; 1 it broke. Heavy libraries are imported inside commands.
+Exit codes: 0 success; 2 wrong input; 1 any other failure. Heavy libraries are imported inside
+commands.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ DATA: Commands = {
 RUNS: Commands = {"list": runs.list_, "show": runs.show, "stop": runs.stop}
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"gft-lite {__version__}")
         raise typer.Exit
 
@@ -87,7 +88,7 @@ app = _group(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(_group("Look at data before a GPU minute is spent.", DATA), name="data")
+app.add_typer(_group("Check and prepare data before training.", DATA), name="data")
 app.add_typer(_group("List, show and stop runs.", RUNS), name="runs")
 
 
@@ -97,7 +98,7 @@ def main() -> None:
 
     debug = bool(os.environ.get("GFT_LITE_DEBUG"))
     if hasattr(signal, "SIGXCPU"):  # not on Windows
-        signal.signal(signal.SIGXCPU, _no_more_time)
+        signal.signal(signal.SIGXCPU, _cpu_time_ended)
     try:
         app(standalone_mode=True)
     except KeyboardInterrupt:
@@ -123,6 +124,6 @@ def _sentence(error: Exception) -> str:
     )
 
 
-def _no_more_time(number: int, frame: Any) -> None:
+def _cpu_time_ended(number: int, frame: Any) -> None:
     extend_cpu_time()
     raise TrainingError(CPU)

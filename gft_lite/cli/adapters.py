@@ -1,4 +1,4 @@
-"""`gft-lite compare`, `export` and `mix`: what can be done with adapters once they are there."""
+"""`gft-lite compare`, `export` and `mix`: commands that use trained adapters."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from gft_lite.cli.eval_data import EvalData
 from gft_lite.cli.options import (
+    AdaptersOption,
+    BaseOption,
     FourBitOption,
+    HtmlOption,
     JsonOption,
     LengthOption,
     LimitOption,
     MapOption,
+    OutFolderOption,
     RewardOption,
+    SamplesOption,
     SeedOption,
     SkipOption,
     TemperatureOption,
+    base_config,
     parse_map,
 )
-from gft_lite.cli.questions import EvalData, model_config, questions, short_enough
 from gft_lite.types import ConfigError
 
 if TYPE_CHECKING:
@@ -27,33 +33,28 @@ if TYPE_CHECKING:
 
 SHOWN_ROWS = 10
 SHOWN_CHARS = 70
-AdapterOption = Annotated[
-    list[Path], typer.Option(help="Adapter, run or checkpoint folder; may be repeated.")
-]
-OutOption = Annotated[Path, typer.Option(help="New folder.")]
-BaseOption = Annotated[
-    str | None, typer.Option(help="Base; that of the first adapter where not said.")
-]
 
 
 def compare(
-    adapter: AdapterOption,
+    adapter: AdaptersOption,
     model: BaseOption = None,
     data: Annotated[str | None, typer.Option(help="File of prompts with answers.")] = None,
     prompt: Annotated[list[str] | None, typer.Option(help="Prompt; may be repeated.")] = None,
     reward: RewardOption = "math",
-    k: Annotated[int, typer.Option(min=0, help="Sampled answers a prompt.")] = 0,
+    k: SamplesOption = 0,
     temperature: TemperatureOption = 1.0,
     limit: LimitOption = None,
     max_new_tokens: LengthOption = 256,
     load_in_4bit: FourBitOption = False,
     seed: SeedOption = 0,
-    html: Annotated[Path | None, typer.Option(help="Also write a page.")] = None,
+    html: HtmlOption = None,
     map_: MapOption = None,
     skip_bad_rows: SkipOption = False,
     json_: JsonOption = False,
 ) -> None:
-    """Base and adapters side by side on the same prompts, each with proof of what it is."""
+    """Compare the base model and adapters on the same prompts.
+
+    Each column is identified by the hash of its weights and by its difference to the base."""
     from gft_lite.adapters.compare import compare as compare_all
     from gft_lite.adapters.compare import load_adapters
     from gft_lite.cli import terminal
@@ -62,23 +63,23 @@ def compare(
 
     if bool(data) == bool(prompt):
         raise ConfigError("name either a file with --data or texts with --prompt")
-    config = model_config(model, adapter, load_in_4bit=load_in_4bit)
-    settings: dict[str, Any] = {
+    config = base_config(model, adapter, load_in_4bit=load_in_4bit)
+    sampling: dict[str, Any] = {
         "k": k,
         "temperature": temperature,
         "max_new_tokens": max_new_tokens,
         "seed": seed,
     }
     if data:
-        source = EvalData(data, limit, parse_map(map_), skip_bad_rows)
-        with questions(source, reward) as (examples, scorer):
+        rows = EvalData(data, limit, parse_map(map_), skip_bad_rows)
+        with rows.with_scorer(reward) as (examples, scorer):
             loaded = load_adapters(config, adapter)
             response_tokens = loaded.response_limit(max_new_tokens)
-            examples = short_enough(examples, loaded.policy, response_tokens, source)
-            comparison = compare_all(loaded, examples, scorer, **settings)
+            examples = rows.filter_by_length(examples, loaded.policy, response_tokens)
+            comparison = compare_all(loaded, examples, scorer, **sampling)
     else:
         prompts = [Example((Message("user", text),)) for text in prompt or ()]
-        comparison = compare_all(load_adapters(config, adapter), prompts, None, **settings)
+        comparison = compare_all(load_adapters(config, adapter), prompts, None, **sampling)
     if html:
         terminal.note(f"Page: {write_compare_page(comparison, html)}")
     if json_:
@@ -89,35 +90,35 @@ def compare(
 
 def export(
     path: Annotated[Path, typer.Argument(help="Run, checkpoint or adapter folder.")],
-    out: OutOption,
+    out: OutFolderOption,
     to: Annotated[
-        Literal["adapter", "merged", "gguf", "gguf-adapter"], typer.Option(help="What to write.")
+        Literal["adapter", "merged", "gguf", "gguf-adapter"], typer.Option(help="Kind of export.")
     ] = "adapter",
-    model: Annotated[
-        str | None, typer.Option(help="Base; where not said, the one the run used.")
-    ] = None,
+    model: BaseOption = None,
     dtype: Annotated[
-        Literal["float32", "bfloat16", "float16"], typer.Option(help="Of merged weights.")
+        Literal["float32", "bfloat16", "float16"],
+        typer.Option(help="Number format of merged weights."),
     ] = "bfloat16",
     gguf_type: Annotated[
-        Literal["f32", "f16", "bf16", "q8_0"], typer.Option(help="Number format of GGUF.")
+        Literal["f32", "f16", "bf16", "q8_0"], typer.Option(help="Number format of a GGUF file.")
     ] = "f16",
     llama_cpp: Annotated[
-        Path | None, typer.Option(help="Folder of llama.cpp, for its converters.")
+        Path | None, typer.Option(help="Folder of llama.cpp with its converters, for GGUF.")
     ] = None,
     push: Annotated[
-        str | None, typer.Option(metavar="OWNER/NAME", help="Then upload to this hub repository.")
+        str | None,
+        typer.Option(metavar="OWNER/NAME", help="Upload the result to this hub repository."),
     ] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Write an adapter for other tools, after checking that it does what the live model does."""
+    """Write an adapter for other tools, after checking that it answers as the live model does."""
     from dataclasses import asdict
 
     from gft_lite.cli import terminal
     from gft_lite.config import ModelConfig
     from gft_lite.export import export as write
 
-    done = write(
+    written = write(
         path,
         to,
         out,
@@ -128,36 +129,45 @@ def export(
         push=push,
     )
     if json_:
-        gates = {name: asdict(gate) for name, gate in done.gates.items()}
+        gates = {name: asdict(gate) for name, gate in written.gates.items()}
         terminal.print_json(
-            {"out": str(done.out), "to": done.kind, "parity": gates, "pushed_to": done.pushed_to}
+            {
+                "out": str(written.out),
+                "to": written.kind,
+                "parity": gates,
+                "pushed_to": written.pushed_to,
+            }
         )
         return
-    for name, gate in done.gates.items():
+    for name, gate in written.gates.items():
         terminal.result(
             f"{name.capitalize()}: {gate.same_answers} of {gate.prompts} greedy answers are the "
             f"same, log-probs of {gate.tokens} tokens differ by {gate.max_logp_difference:.2g} "
             f"nats at most."
         )
-    terminal.result(f"Written to {done.out}" + (f" and {done.pushed_to}" if done.pushed_to else ""))
+    terminal.result(
+        f"Written to {written.out}" + (f" and {written.pushed_to}" if written.pushed_to else "")
+    )
 
 
 def mix(
-    adapter: AdapterOption,
-    out: OutOption,
+    adapter: AdaptersOption,
+    out: OutFolderOption,
     model: BaseOption = None,
     how: Annotated[
         Literal["linear", "ties", "dare_linear", "dare_ties", "greedy"],
-        typer.Option(help="Arithmetic, or `greedy`: keep what helps on held-out data."),
+        typer.Option(help="Arithmetic, or `greedy`: keep an adapter if it helps on held-out data."),
     ] = "linear",
     weight: Annotated[
-        list[float] | None, typer.Option(help="Of each adapter, in order; equal where not said.")
+        list[float] | None,
+        typer.Option(help="Weight of each adapter, in order. Default: equal weights."),
     ] = None,
     rank: Annotated[
-        int | None, typer.Option(min=1, help="Of a TIES or DARE mix; the sum of ranks if not said.")
+        int | None,
+        typer.Option(min=1, help="Rank of a TIES or DARE mix. Default: the sum of the ranks."),
     ] = None,
-    density: Annotated[float, typer.Option(help="Share of entries TIES and DARE keep.")] = 0.5,
-    data: Annotated[str | None, typer.Option(help="Held-out file, for `greedy`.")] = None,
+    density: Annotated[float, typer.Option(help="Share of entries that TIES and DARE keep.")] = 0.5,
+    data: Annotated[str | None, typer.Option(help="Held-out set, for `greedy`.")] = None,
     reward: RewardOption = "math",
     limit: LimitOption = None,
     max_new_tokens: LengthOption = 256,
@@ -165,7 +175,7 @@ def mix(
     seed: SeedOption = 0,
     json_: JsonOption = False,
 ) -> None:
-    """One adapter out of several runs or checkpoints (a soup)."""
+    """Mix several runs or checkpoints into one adapter (a soup)."""
     from dataclasses import asdict
 
     from gft_lite.adapters.mix import Part, greedy_soup
@@ -177,22 +187,24 @@ def mix(
         raise ConfigError(f"{len(weights)} --weight for {len(adapter)} --adapter; give one each")
     if (how == "greedy") != bool(data):
         raise ConfigError("--how greedy needs held-out rows: --data FILE (and only it takes them)")
-    config = model_config(model, adapter, load_in_4bit=load_in_4bit)
+    config = base_config(model, adapter, load_in_4bit=load_in_4bit)
     parts = [Part(path, each) for path, each in zip(adapter, weights, strict=True)]
     if how == "greedy":
-        with questions(EvalData(data or "", limit, {}, False), reward) as (examples, scorer):
-            done = greedy_soup(config, parts, out, examples, scorer, max_new_tokens=max_new_tokens)
+        with EvalData(data or "", limit).with_scorer(reward) as (examples, scorer):
+            result = greedy_soup(
+                config, parts, out, examples, scorer, max_new_tokens=max_new_tokens
+            )
     else:
-        done = mix_parts(config, parts, out, how=how, rank=rank, density=density, seed=seed)
+        result = mix_parts(config, parts, out, how=how, rank=rank, density=density, seed=seed)
     if json_:
-        terminal.print_json(asdict(done))
+        terminal.print_json(asdict(result))
         return
-    for taste in done.tastes:
+    for step in result.tastes:
         terminal.result(
-            f"{taste.path}: {terminal.percent(taste.alone)} alone, "
-            f"{terminal.percent(taste.with_it)} in the soup, {'kept' if taste.kept else 'left out'}"
+            f"{step.path}: {terminal.percent(step.alone)} alone, "
+            f"{terminal.percent(step.with_it)} in the soup, {'kept' if step.kept else 'left out'}"
         )
-    terminal.result(f"Written to {done.out}")
+    terminal.result(f"Written to {result.out}")
 
 
 def _show(comparison: Comparison) -> None:

@@ -13,8 +13,8 @@ from gft_lite.cli.options import (
     FileArgument,
     FormatOption,
     JsonOption,
-    JudgeOption,
     MapOption,
+    RowRewardOption,
     SplitOption,
     parse_map,
     scorer_of,
@@ -37,7 +37,7 @@ def check(
     model: Annotated[
         str | None, typer.Option(help="Count tokens with this model's tokenizer.")
     ] = None,
-    reward: JudgeOption = None,
+    reward: RowRewardOption = None,
     against: AgainstOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 2 if any row cannot be used.")
@@ -125,7 +125,7 @@ def fix(
     map_: MapOption = None,
     format_: FormatOption = "auto",
     split: SplitOption = "train",
-    reward: JudgeOption = None,
+    reward: RowRewardOption = None,
     drop_rejected: Annotated[
         bool, typer.Option("--drop-rejected", help="With --reward: drop rows whose expert fails.")
     ] = False,

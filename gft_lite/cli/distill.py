@@ -1,4 +1,4 @@
-"""`gft-lite data distill`: teachers from a model on this machine or from an endpoint."""
+"""`gft-lite data distill`: teacher responses from a local model or an endpoint."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gft_lite.cli.options import (
     FileArgument,
     FormatOption,
     JsonOption,
-    JudgeOption,
     LengthOption,
     LimitOption,
     MapOption,
+    RowRewardOption,
     SeedOption,
     SkipOption,
     parse_map,
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
 
 def distill(
     file: FileArgument,
-    out: Annotated[Path, typer.Option(help="New file for the rows with their teachers (JSONL).")],
+    out: Annotated[Path, typer.Option(help="New JSONL file for the rows with teacher responses.")],
     model: Annotated[
-        str, typer.Option(help="Teacher: a model here, or its name at --base-url.")
+        str, typer.Option(help="Teacher: a local model, or a model name at --base-url.")
     ] = "tiny",
     adapter: Annotated[Path | None, typer.Option(help="Adapter of the teacher.")] = None,
     base_url: Annotated[
         str | None,
-        typer.Option(help="OpenAI-compatible endpoint; the key is taken from OPENAI_API_KEY."),
+        typer.Option(help="OpenAI-compatible endpoint; the key is read from OPENAI_API_KEY."),
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=0, help="Responses a row; 0 only filters.")] = 4,
-    temperature: Annotated[float, typer.Option(min=0.0)] = 1.0,
+    n: Annotated[int, typer.Option("-n", min=0, help="Responses per row; 0: only filter.")] = 4,
+    temperature: Annotated[float, typer.Option(min=0.0, help="Sampling temperature.")] = 1.0,
     max_new_tokens: LengthOption = 512,
-    reward: JudgeOption = None,
+    reward: RowRewardOption = None,
     min_reward: Annotated[
-        float | None, typer.Option(help="With --reward: keep teachers that earn at least this.")
+        float | None, typer.Option(help="With --reward: keep responses with at least this reward.")
     ] = None,
     keep_best: Annotated[
         int | None,
-        typer.Option(min=1, help="Keep the teachers likeliest under --fit-model (GRAPE)."),
+        typer.Option(min=1, help="Keep the responses most likely under --fit-model (GRAPE)."),
     ] = None,
     fit_model: Annotated[str, typer.Option(help="The model that is to be trained.")] = "tiny",
     limit: LimitOption = None,
@@ -57,7 +57,7 @@ def distill(
     seed: SeedOption = 0,
     json_: JsonOption = False,
 ) -> None:
-    """Let a teacher answer every prompt; the same command continues after an interruption."""
+    """Add teacher responses to every row. If interrupted, the same command continues."""
     from dataclasses import asdict
 
     from gft_lite.assets import resolve

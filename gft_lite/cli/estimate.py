@@ -1,4 +1,4 @@
-"""`gft-lite estimate`: what a run will need of a GPU, before anything loads."""
+"""`gft-lite estimate`: the GPU memory that a run will need, before anything loads."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def estimate(
     run: RunArgument = None,
     preset: PresetOption = None,
     gpu_gib: Annotated[
-        float | None, typer.Option("--gpu-gib", min=0.1, help="Memory of your card in GiB.")
+        float | None, typer.Option("--gpu-gib", min=0.1, help="Memory of your GPU in GiB.")
     ] = None,
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Forecast the GPU memory of a run: its parts, the total, and which cards will do.
+    """Forecast the GPU memory of a run: its parts, the total, and the cards on which it fits.
 
-    With --gpu-gib it says what to change where the run does not fit. The exit code is 0 either way:
-    the question was answered. Scripts read `verdict` of --json.
+    With --gpu-gib it lists changes that make the run fit. The exit code is 0 whether or not it
+    fits; scripts read `verdict` of --json.
     """
     from gft_lite.cli import terminal
     from gft_lite.config import load_config
@@ -29,20 +29,20 @@ def estimate(
 
     config = load_config(run, preset=preset, overrides=set_ or [])
     shape = shape_of(config.model)
-    found = forecast(config, shape)
+    memory = forecast(config, shape)
     document: dict[str, Any] = {
         "model": config.model.name,
         "parameters": shape.parameters,
         "prompt_tokens": config.data.max_prompt_tokens,
         "response_tokens": config.group.max_new_tokens,
-        **found.to_dict(),
+        **memory.to_dict(),
     }
     advice: list[str] = []
     if gpu_gib is not None:
-        verdict = found.verdict(gpu_gib)
+        verdict = memory.verdict(gpu_gib)
         document |= {"gpu_gib": gpu_gib, "verdict": verdict}
         if verdict != "fits":
-            document |= _ways_out(config, shape, gpu_gib)
+            document |= _alternatives(config, shape, gpu_gib)
             advice = _advice(document)
     if json_:
         terminal.print_json(document)
@@ -51,7 +51,7 @@ def estimate(
     terminal.table(
         f"{config.model.name} ({shape.parameters / 1e6:,.0f} M parameters{bits}), forecast",
         ["", "GiB"],
-        [[name, f"{size / GIB:.2f}"] for name, size in _rows(found)],
+        [[name, f"{size / GIB:.2f}"] for name, size in _rows(memory)],
     )
     cards = [f"{gib} GiB {verdict}" for gib, verdict in document["cards"].items()]
     terminal.result(f"Cards: {' · '.join(cards)}")
@@ -66,22 +66,22 @@ def estimate(
     )
 
 
-def _rows(found: Any) -> list[tuple[str, int]]:
+def _rows(memory: Any) -> list[tuple[str, int]]:
     phases = [
         (f"{name}, {part}", size)
-        for name, parts in found.phases.items()
+        for name, parts in memory.phases.items()
         for part, size in parts.items()
         if size
     ]
     return [
-        *found.resident.items(),
+        *memory.resident.items(),
         *phases,
-        ("CUDA libraries", found.context),
-        (f"total, at its peak in {found.peak_phase}", found.total),
+        ("CUDA libraries", memory.context),
+        (f"total, at its peak in {memory.peak_phase}", memory.total),
     ]
 
 
-def _ways_out(config: Any, shape: Any, gpu_gib: float) -> dict[str, Any]:
+def _alternatives(config: Any, shape: Any, gpu_gib: float) -> dict[str, Any]:
     from gft_lite.config import card_presets, load_config
     from gft_lite.memory import forecast, settings_that_fit, shape_of, smaller_models
 

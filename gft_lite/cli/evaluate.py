@@ -1,60 +1,63 @@
-"""`gft-lite eval`: what a model can do, and what it forgot."""
+"""`gft-lite eval`: accuracy of a model, and forgetting."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gft_lite.cli.eval_data import EvalData
 from gft_lite.cli.options import (
+    AdapterOption,
     FourBitOption,
     JsonOption,
     LengthOption,
     LimitOption,
     MapOption,
     ModelOption,
+    RetentionOption,
     RewardOption,
+    SamplesOption,
     SeedOption,
     SkipOption,
     TemperatureOption,
+    base_config,
     parse_map,
 )
-from gft_lite.cli.questions import EvalData, model_config, questions, scorable, short_enough
 
 if TYPE_CHECKING:
     from gft_lite.evaluation.accuracy import Evaluation
     from gft_lite.evaluation.suite import Forgetting
 
-TASKS_LIMIT_HELP = "Task of the lm-evaluation-harness; may be repeated."
-
 
 def eval_(
     data: Annotated[str, typer.Option(help="File of prompts with answers, or embedded:NAME.")],
     model: ModelOption = None,
-    adapter: Annotated[Path | None, typer.Option(help="Adapter, run or checkpoint folder.")] = None,
+    adapter: AdapterOption = None,
     reward: RewardOption = "math",
-    k: Annotated[int, typer.Option(min=0, help="Of mean@k and pass@k; 0: greedy only.")] = 8,
+    k: SamplesOption = 8,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Answers drawn a prompt; k where not said.")
+        int | None, typer.Option(min=1, help="Sampled answers per prompt, k or more. Default: k.")
     ] = None,
     temperature: TemperatureOption = 1.0,
     limit: LimitOption = None,
     max_new_tokens: LengthOption = 256,
     load_in_4bit: FourBitOption = False,
     seed: SeedOption = 0,
-    retention: Annotated[
-        str | None, typer.Option(help="File of an old skill: accuracy with and without adapter.")
-    ] = None,
+    retention: RetentionOption = None,
     pin: Annotated[
-        list[str] | None, typer.Option(help="Prompt to watch for drift; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Prompt on which drift from the base is measured; may be repeated."),
     ] = None,
-    lm_eval: Annotated[list[str] | None, typer.Option(help=TASKS_LIMIT_HELP)] = None,
+    lm_eval: Annotated[
+        list[str] | None,
+        typer.Option(help="Task of the lm-evaluation-harness; may be repeated."),
+    ] = None,
     map_: MapOption = None,
     skip_bad_rows: SkipOption = False,
     json_: JsonOption = False,
 ) -> None:
-    """Greedy accuracy, mean@k, pass@k, what was forgotten, and what RL would have to work with."""
+    """Measure greedy accuracy, mean@k, pass@k, forgetting, and the headroom for RL."""
     from gft_lite.adapters import adapter_folder
     from gft_lite.cli import terminal
     from gft_lite.evaluation import lm_eval_tasks
@@ -65,19 +68,18 @@ def eval_(
     check_samples(k, samples)
     if lm_eval:
         lm_eval_tasks.check_installed()
-    asking = EvalData(data, limit, parse_map(map_), skip_bad_rows)
-    with questions(asking, reward) as (examples, scorer):
-        kept_asking = EvalData(retention or "", limit, {}, skip_bad_rows)
-        kept, dropped = scorable(kept_asking, scorer) if retention else ((), ())
-        terminal.note_dropped(dropped)
+    held_out = EvalData(data, limit, parse_map(map_), skip_bad_rows)
+    old_skill = EvalData(retention or "", limit, {}, skip_bad_rows)
+    with held_out.with_scorer(reward) as (examples, scorer):
+        retained = old_skill.rows(scorer) if retention else ()
         folder = adapter_folder(adapter) if adapter else None
-        config = model_config(model, [adapter] if adapter else [], load_in_4bit=load_in_4bit)
+        config = base_config(model, [adapter] if adapter else [], load_in_4bit=load_in_4bit)
         policy = load_policy(
             config.model_copy(update={"adapter": str(folder) if folder else None}), None
         )
         longest = min(max_new_tokens, policy.max_length // 2)
-        examples = short_enough(examples, policy, longest, asking)
-        kept = short_enough(kept, policy, longest, kept_asking) if kept else ()
+        examples = held_out.filter_by_length(examples, policy, longest)
+        retained = old_skill.filter_by_length(retained, policy, longest) if retained else ()
         terminal.note(f"Answering {len(examples)} prompts.")
         settings = EvalSettings(
             k=k,
@@ -88,10 +90,10 @@ def eval_(
             entropy=True,
         )
         accuracy = evaluate_suite(policy, scorer, settings, target=examples).target
-        assert accuracy is not None  # `questions` refuses an empty file
+        assert accuracy is not None  # `with_scorer` refuses an empty file
         forgetting = None
-        if kept or pin:
-            forgetting = measure_forgetting(policy, kept, pin or [], scorer, settings)
+        if retained or pin:
+            forgetting = measure_forgetting(policy, retained, pin or [], scorer, settings)
         tasks = lm_eval_tasks.run_tasks(policy, lm_eval, limit) if lm_eval else None
     document: dict[str, Any] = {
         "model": config.name,
@@ -114,7 +116,7 @@ def eval_(
 
 
 def _show(name: str, data: str, result: Evaluation) -> None:
-    """The table of figures, with intervals where they are shares."""
+    """The table of shares with their intervals, and what is known of the answers."""
     from gft_lite.cli import terminal
     from gft_lite.report.numbers import at_k
 

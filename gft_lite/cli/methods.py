@@ -13,9 +13,11 @@ from gft_lite.cli.options import (
     MapOption,
     ModelOption,
     PresetOption,
+    RetentionOption,
     SeedOption,
     SetOption,
     SkipOption,
+    StepsOption,
     parse_map,
 )
 from gft_lite.cli.train import note_start
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from gft_lite.config import RunConfig
     from gft_lite.experiments import MethodComparison, Variant
 
-DEFAULT_PRESET = "tiny-cpu"  # where neither a preset nor a model is named
+DEFAULT_PRESET = "tiny-cpu"  # if neither a preset nor a model is named
 CURVE_POINTS = 4
 LEAD = (
     "Every method was trained on the same file from the same base. The target is the held-out part "
@@ -40,7 +42,7 @@ def demo(
     json_: JsonOption = False,
     set_: SetOption = None,
 ) -> None:
-    """Base, SFT, DFT and GFT side by side on the embedded model: minutes, no GPU, no download."""
+    """Compare base, SFT, DFT and GFT on the embedded model: minutes, no GPU, no download."""
     from gft_lite.cli import terminal
     from gft_lite.experiments.demo import DOCUMENT, RECIPES, run_demo
 
@@ -50,60 +52,64 @@ def demo(
         "experts' and more than a third of the teachers'."
     )
     with terminal.training_progress("training", steps * len(RECIPES)) as show:
-        tell = _told_in_a_row([recipe.name for recipe in RECIPES], steps, show)
-        found = run_demo(
-            out, steps=steps, seed=seed, say=terminal.note, on_event=tell, extra=set_ or ()
+        on_event = _continuous_progress([recipe.name for recipe in RECIPES], steps, show)
+        comparison = run_demo(
+            out, steps=steps, seed=seed, say=terminal.note, on_event=on_event, extra=set_ or ()
         )
     if json_:
-        terminal.print_json(found.to_dict())
+        terminal.print_json(comparison.to_dict())
         return
-    _show(found)
+    _show(comparison)
     terminal.note(
         "target: held-out three-step problems. old skill: one-step problems the base knew.\n"
         "KL: how far the model moved on the responses of the base model. One seed is one draw: "
-        f"docs/log.md has three.\n{_places(found, DOCUMENT)}"
+        f"docs/log.md has three.\n{_places(comparison, DOCUMENT)}"
     )
 
 
 def compare_methods(
     data: Annotated[str, typer.Option(help="Training file, hub name, or embedded:NAME.")],
     methods: Annotated[
-        str, typer.Option(help="Of those below, with commas between.")
+        str, typer.Option(help="Names of the methods below, separated by commas.")
     ] = "sft,dft,gft,grpo",
     eval_: Annotated[
-        str | None, typer.Option("--eval", help="Held-out file; without it, part of --data.")
+        str | None, typer.Option("--eval", help="Held-out set. Default: a part of --data.")
     ] = None,
-    retention: Annotated[str | None, typer.Option(help="File of an old skill.")] = None,
+    retention: RetentionOption = None,
     model: ModelOption = None,
     preset: PresetOption = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps of each.")] = None,
+    steps: StepsOption = None,
     token_budget: Annotated[
-        int | None, typer.Option(min=1, help="End each after so many trained response tokens.")
+        int | None,
+        typer.Option(min=1, help="Stop each method after this many trained response tokens."),
     ] = None,
     rates: Annotated[
         str | None,
-        typer.Option(help="Learning rates, as sft=3e-4:1e-3,gft=5e-4; the best of several."),
+        typer.Option(
+            help="Learning rates to try, such as sft=3e-4:1e-3,gft=5e-4; the best is kept."
+        ),
     ] = None,
     hold_out: Annotated[
-        int, typer.Option(min=4, help="Prompts to hold out of --data where --eval is not given.")
+        int, typer.Option(min=4, help="Number of prompts to hold out of --data without --eval.")
     ] = 200,
     seed: SeedOption = 0,
     out: Annotated[
-        Path, typer.Option(help="New folder, or that of the same comparison, interrupted.")
+        Path,
+        typer.Option(help="New folder, or the folder of an interrupted comparison to continue."),
     ] = Path("runs/methods"),
     map_: MapOption = None,
     skip_bad_rows: SkipOption = False,
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Train several methods on your own file alike, and print one table. See docs."""
+    """Train several methods on the same file with the same settings, and print one table."""
     from gft_lite.cli import terminal
     from gft_lite.config import load_config
     from gft_lite.experiments import run_comparison
     from gft_lite.report import METHODS_DOCUMENT
 
-    chosen = preset or (None if model else [DEFAULT_PRESET])
-    said: dict[str, Any] = {
+    presets = preset or (None if model else [DEFAULT_PRESET])
+    options: dict[str, Any] = {
         "data.path": data,
         "data.eval_path": eval_,
         "data.retention_path": retention,
@@ -114,13 +120,15 @@ def compare_methods(
         "train.max_tokens": token_budget,
         "train.seed": seed,
     }
-    layers = [f"{key}={json.dumps(value)}" for key, value in said.items() if value is not None]
-    common = _completed(load_config(None, preset=chosen, overrides=[*layers, *(set_ or [])]))
+    layers = [f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None]
+    common = _with_evaluations(
+        load_config(None, preset=presets, overrides=[*layers, *(set_ or [])])
+    )
     entries = parse_entries(methods, rates)
     runs = [name for entry in entries for name in entry.configs(common)]
     steps_each = common.train.steps
     with terminal.training_progress("training", steps_each * len(runs)) as show:
-        found = run_comparison(
+        comparison = run_comparison(
             common,
             entries,
             out,
@@ -129,22 +137,22 @@ def compare_methods(
             document=METHODS_DOCUMENT,
             hold_out=hold_out,
             say=terminal.note,
-            on_event=_told_in_a_row(runs, steps_each, show),
+            on_event=_continuous_progress(runs, steps_each, show),
         )
     if json_:
-        terminal.print_json(found.to_dict())
+        terminal.print_json(comparison.to_dict())
         return
-    _show(found, full=True)
-    for sentence in (*found.equal, found.rates):
+    _show(comparison, full=True)
+    for sentence in (*comparison.equal, comparison.rates):
         terminal.note(sentence)
-    terminal.note(_places(found, METHODS_DOCUMENT))
+    terminal.note(_places(comparison, METHODS_DOCUMENT))
 
 
 def parse_entries(methods: str, rates: str | None) -> list[Variant]:
     """`sft,gft` and `sft=3e-4:1e-3` → the entries of a comparison.
 
     Raises:
-        ConfigError: an unknown or repeated method, or a rate that is none.
+        ConfigError: an unknown or repeated method, or a value that is not a rate.
     """
     from gft_lite.config import method_entry
     from gft_lite.experiments import Variant
@@ -178,13 +186,13 @@ def _rate(text: str, part: str) -> float:
         rate = 0.0
     if not 0 < rate < 1:
         raise ConfigError(
-            f"--rates {part!r}: {text!r} is no learning rate; write it as sft=3e-4:1e-3"
+            f"--rates {part!r}: {text!r} is not a learning rate; write it as sft=3e-4:1e-3"
         )
     return rate
 
 
-def _completed(config: RunConfig) -> RunConfig:
-    """Measured now and then for the curves, and on the old skill that the embedded model has."""
+def _with_evaluations(config: RunConfig) -> RunConfig:
+    """With evaluations for the curves, and with the retention set of the embedded model."""
     from gft_lite.config import EMBEDDED_MODEL, changed
 
     data = {}
@@ -194,7 +202,7 @@ def _completed(config: RunConfig) -> RunConfig:
     return changed(config, {"data": data, "eval": {"every": every}})
 
 
-def _told_in_a_row(runs: list[str], steps: int, show: Any) -> Any:
+def _continuous_progress(runs: list[str], steps: int, show: Any) -> Any:
     """One progress over runs that follow each other; each start is noted as `train` notes it."""
 
     def on_event(run: str, event: dict[str, Any]) -> None:
@@ -206,17 +214,17 @@ def _told_in_a_row(runs: list[str], steps: int, show: Any) -> Any:
     return on_event
 
 
-def _show(found: MethodComparison, *, full: bool = False) -> None:
+def _show(comparison: MethodComparison, *, full: bool = False) -> None:
     """The table; with `full`, intervals and what every method cost."""
     from gft_lite.cli import terminal
     from gft_lite.report.numbers import at_k
 
-    percent, k = terminal.percent, found.k
-    sampled = [at_k(name, k, found.temperature) for name in ("mean", "pass")]
+    percent, k = terminal.percent, comparison.k
+    sampled = [at_k(name, k, comparison.temperature) for name in ("mean", "pass")]
     columns = ["", "target greedy", *sampled, "old skill", "KL nats/token"]
     columns += ["seconds", *(["trained tokens", "peak GiB", "rate"] if full else [])]
     lines = []
-    for row in found.rows:
+    for row in comparison.rows:
         trained = row.steps > 0
         greedy = percent(row.target_greedy)
         if full and row.target_interval:
@@ -232,9 +240,9 @@ def _show(found: MethodComparison, *, full: bool = False) -> None:
             line += [f"{row.peak_memory_gib:.1f}" if row.peak_memory_gib else "–"]
             line += [f"{row.learning_rate:g}" if row.learning_rate else "–"]
         lines.append(line)
-    terminal.table(f"After {found.steps} steps, seed {found.seed}", columns, lines)
+    terminal.table(f"After {comparison.steps} steps, seed {comparison.seed}", columns, lines)
 
 
-def _places(found: MethodComparison, document: str) -> str:
-    out = found.out
+def _places(comparison: MethodComparison, document: str) -> str:
+    out = comparison.out
     return f"Report: {out / 'report.html'}   Figures: {out / document}   Adapters: {out}/*/adapter"

@@ -1,4 +1,4 @@
-"""Options that several commands have, and what their texts mean."""
+"""Options that several commands have, each stated once, and what their values mean."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from typer.core import TyperCommand
 from gft_lite.types import ConfigError
 
 if TYPE_CHECKING:
+    from gft_lite.config import ModelConfig
     from gft_lite.rewards import Scorer
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
-SeedOption = Annotated[int, typer.Option(min=0)]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of all random draws.")]
+OutFolderOption = Annotated[Path, typer.Option(help="New folder for the result.")]
+HtmlOption = Annotated[Path | None, typer.Option(help="Also write an HTML page to this file.")]
+RunDirArgument = Annotated[Path, typer.Argument(help="Run folder.")]
 
 
 def positive(value: float) -> float:
@@ -46,14 +50,31 @@ class ListsMethods(TyperCommand):
 RunArgument = Annotated[Path | None, typer.Argument(help="YAML file of settings.")]
 PresetOption = Annotated[
     list[str] | None,
-    typer.Option(help="Preset (`gft-lite presets`); a card and a model may be given together."),
+    typer.Option(
+        help="Preset (`gft-lite presets`); a GPU preset and a model preset may be combined."
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=C", help="Change one setting; may be repeated."),
 ]
+StepsOption = Annotated[int | None, typer.Option(min=1, help="Optimizer steps of each method.")]
+
+# --- models and adapters ---
 ModelOption = Annotated[str | None, typer.Option(help="Model name or folder.")]
-FourBitOption = Annotated[bool, typer.Option("--load-in-4bit", help="NF4 weights.")]
+BaseOption = Annotated[
+    str | None, typer.Option(help="Base model. Default: the one that the adapter was trained on.")
+]
+AdapterOption = Annotated[
+    Path | None, typer.Option(help="Adapter folder, run folder or checkpoint folder.")
+]
+AdaptersOption = Annotated[
+    list[Path],
+    typer.Option("--adapter", help="Adapter, run or checkpoint folder; may be repeated."),
+]
+FourBitOption = Annotated[
+    bool, typer.Option("--load-in-4bit", help="Load the base model in 4-bit NF4.")
+]
 
 # --- how a file is read ---
 FileArgument = Annotated[str, typer.Argument(help="File, folder, hub name, or embedded:NAME.")]
@@ -67,17 +88,24 @@ MapOption = Annotated[
 ]
 FormatOption = Annotated[str, typer.Option("--format", help="Format name.")]
 SplitOption = Annotated[str, typer.Option(help="Split of a folder or a hub data set.")]
-LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first rows.")]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="Read only this many rows.")]
 SkipOption = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop rows that cannot be used.")]
 
-# --- what is asked of answers ---
-RewardOption = Annotated[str, typer.Option(help="Reward that decides what is correct.")]
-JudgeOption = Annotated[
-    str | None, typer.Option(help="Ask this reward about every row, e.g. math.")
+RetentionOption = Annotated[
+    str | None, typer.Option(help="Retention set: a file of an old skill, to measure forgetting.")
+]
+
+# --- how answers are made and scored ---
+RewardOption = Annotated[str, typer.Option(help="Reward that decides which answers are correct.")]
+RowRewardOption = Annotated[
+    str | None, typer.Option("--reward", help="Score the responses of every row, e.g. with math.")
+]
+SamplesOption = Annotated[
+    int, typer.Option("--k", min=0, help="Sampled answers per prompt; 0: greedy answers only.")
 ]
 TemperatureOption = Annotated[
     float,
-    typer.Option(callback=positive, help="Temperature of sampled answers; the paper uses 0.5."),
+    typer.Option(callback=positive, help="Sampling temperature; the paper evaluates at 0.5."),
 ]
 LengthOption = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")]
 
@@ -103,7 +131,7 @@ def parse_reward(text: str) -> Any:
     """A reward's name, or its options as YAML: `{name: length, max_chars: 40}`.
 
     Raises:
-        ConfigError: no YAML.
+        ConfigError: it is not valid YAML.
     """
     import yaml
 
@@ -116,10 +144,23 @@ def parse_reward(text: str) -> Any:
 
 
 def scorer_of(reward: str) -> Scorer:
-    """The scorer that --reward names. Own code may be named: who types it owns the machine."""
+    """The scorer of --reward. A Python file is allowed: the user owns this machine."""
     from gft_lite.cli import terminal
     from gft_lite.rewards import build_scorer
 
     scorer = build_scorer(parse_reward(reward), allow_custom=True)
     scorer.on_failure = lambda failure: terminal.note_failure(failure.part, failure.message)
     return scorer
+
+
+def base_config(
+    model: str | None, adapters: list[Path], *, load_in_4bit: bool = False
+) -> ModelConfig:
+    """The base model: as named, else that of the first adapter, else the embedded one."""
+    from gft_lite.adapters import model_of
+    from gft_lite.config import ModelConfig
+
+    if model is None and adapters:
+        base = model_of(adapters[0])
+        return base.model_copy(update={"load_in_4bit": base.load_in_4bit or load_in_4bit})
+    return ModelConfig(**({"name": model} if model else {}), load_in_4bit=load_in_4bit)

@@ -1,4 +1,4 @@
-"""`gft-lite runs list`, `show` and `stop`, and `gft-lite report`: what run directories hold."""
+"""`gft-lite runs list`, `show` and `stop`, and `gft-lite report`: commands on run directories."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Annotated
 
 import typer
 
-from gft_lite.cli.options import JsonOption
+from gft_lite.cli.options import JsonOption, RunDirArgument
 from gft_lite.types import RunError
 
 
 def list_(
-    root: Annotated[Path, typer.Option(help="Folder to look in.")] = Path("runs"),
+    root: Annotated[Path, typer.Option(help="Folder that contains the runs.")] = Path("runs"),
     json_: JsonOption = False,
 ) -> None:
-    """All runs below a folder, newest first."""
+    """List all runs below a folder, newest first."""
     from gft_lite.cli import terminal
     from gft_lite.runs import list_runs
 
-    found = [(str(run.path), run.current()) for run in list_runs(root)]
+    listed = [(str(run.path), run.current()) for run in list_runs(root)]
     if json_:
-        terminal.print_json([{"run": path, **status} for path, status in found])
+        terminal.print_json([{"run": path, **status} for path, status in listed])
         return
-    if not found:
+    if not listed:
         terminal.note(f"No runs below {root}. Start one with `gft-lite train` or `gft-lite demo`.")
         return
     terminal.table(
@@ -31,16 +31,16 @@ def list_(
         ["run", "state", "step"],
         [
             [path, status["state"], f"{status['step']}/{status.get('steps', '?')}"]
-            for path, status in found
+            for path, status in listed
         ],
     )
-    for _, status in found:
+    for _, status in listed:
         if status["state"] == "damaged":
             terminal.note(status["message"])
 
 
-def show(run_dir: Path, json_: JsonOption = False) -> None:
-    """State, settings that differ from the defaults, and the last figures of a run."""
+def show(run_dir: RunDirArgument, json_: JsonOption = False) -> None:
+    """Show the state, the damage and the last figures of a run."""
     from gft_lite.cli import terminal
     from gft_lite.runs import RunDir, damage_report, damaged_groups
 
@@ -70,8 +70,8 @@ def show(run_dir: Path, json_: JsonOption = False) -> None:
         terminal.result(terminal.step_line(steps[-1]))
 
 
-def stop(run_dir: Path) -> None:
-    """Ask a run to end after its current step; it writes a checkpoint first."""
+def stop(run_dir: RunDirArgument) -> None:
+    """Stop a run after its current step; it writes a checkpoint first."""
     from gft_lite.cli import terminal
     from gft_lite.runs import BUSY, RunDir, writing
 
@@ -87,8 +87,10 @@ def stop(run_dir: Path) -> None:
 
 
 def report(
-    run_dir: Path,
-    out: Annotated[Path | None, typer.Option(help="HTML file to write.")] = None,
+    run_dir: Annotated[Path, typer.Argument(help="Folder of a run, demo or comparison.")],
+    out: Annotated[
+        Path | None, typer.Option(help="HTML file to write. Default: report.html in the folder.")
+    ] = None,
 ) -> None:
     """Write a self-contained HTML report of a run, a demo, or a comparison of methods."""
     from gft_lite.cli import terminal

@@ -1,8 +1,7 @@
-"""What people see in the terminal: progress and tables on stderr, results on stdout.
+"""Output in the terminal: progress on stderr, results and tables on stdout.
 
-Everything that is printed passes `printable`, since texts come from data files, models and names:
-a terminal obeys the escape sequences in what it is given. Commands print with the functions here
-and with no others.
+Everything that is printed passes `printable`, because texts come from data files, models and names,
+and a terminal executes the escape sequences in them. Commands print with these functions only.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ from rich.table import Table
 from rich.text import Text
 
 WIDEST_TABLE = 200
-SHOWN_ROWS = 10  # of those that are dropped
-TOLD_EVERY_SECONDS = 5.0
+SHOWN_ROWS = 10  # of the dropped rows
+NOTE_EVERY_SECONDS = 5.0
 
 # Controls but newline and tab, halves of surrogate pairs, and what reverses the order of the text
 # that follows: other characters, joiners of emoji among them, are text.
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 results = Console(highlight=False, soft_wrap=True)
 
 
 def printable(text: object) -> str:
-    """A text in which what a terminal would obey is spelled out: ESC becomes \\x1b."""
-    return _OBEYED.sub(lambda m: ascii(m[0])[1:-1], str(text).replace("\r\n", "\n"))
+    """A text with control characters spelled out: ESC becomes \\x1b."""
+    return _CONTROL.sub(lambda m: ascii(m[0])[1:-1], str(text).replace("\r\n", "\n"))
 
 
 def result(text: object) -> None:
@@ -43,9 +42,9 @@ def result(text: object) -> None:
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout and nothing else; what is no number is null, as JSON has none."""
+    """One JSON document on stdout and nothing else. NaN and infinity become null."""
     text = json.dumps(_finite(document), indent=1, ensure_ascii=False, default=str)
-    print(_OBEYED.sub(lambda m: f"\\u{ord(m[0]):04x}", text))  # they stand in strings only
+    print(_CONTROL.sub(lambda m: f"\\u{ord(m[0]):04x}", text))  # they stand in strings only
 
 
 def _finite(value: Any) -> Any:
@@ -64,7 +63,7 @@ def note(text: str) -> None:
 
 
 def note_dropped(rows: Sequence[str], count: int | None = None) -> None:
-    """Name the rows that --skip-bad-rows dropped; `count` where `rows` are not all of them."""
+    """Name the rows that --skip-bad-rows dropped; `count` if `rows` are not all of them."""
     count = len(rows) if count is None else count
     if not count:
         return
@@ -81,7 +80,7 @@ def note_failure(part: str, message: str) -> None:
 
 @contextmanager
 def training_progress(label: str, steps: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """A bar with ETA, moved by events; where stderr is no terminal, ten lines of text."""
+    """A progress bar with ETA; ten lines of text if stderr is not a terminal."""
     if not errors.is_terminal:
         yield lambda event: _plain_progress(label, steps, event)
         return
@@ -105,14 +104,14 @@ def training_progress(label: str, steps: int) -> Iterator[Callable[[Mapping[str,
 
 @contextmanager
 def counting(what: str = "rows") -> Iterator[Callable[[int, int | None], None]]:
-    """How many, how many a second and what is left, on stderr, where it takes a while."""
+    """Note count, speed and time left on stderr every few seconds."""
     begin = last = time.perf_counter()
 
     def show(rows: int, about: int | None) -> None:
         nonlocal last
         now = time.perf_counter()
         finished = rows == about
-        if now - last < TOLD_EVERY_SECONDS and not (finished and now - begin > TOLD_EVERY_SECONDS):
+        if now - last < NOTE_EVERY_SECONDS and not (finished and now - begin > NOTE_EVERY_SECONDS):
             return
         last = now
         speed = rows / (now - begin)
@@ -124,7 +123,7 @@ def counting(what: str = "rows") -> Iterator[Callable[[int, int | None], None]]:
 
 
 def step_line(event: Mapping[str, Any]) -> str:
-    """The few figures of a step that fit behind a bar."""
+    """The figures of a step that fit behind a progress bar."""
     figures = {key: value for key, value in event.items() if isinstance(value, int | float)}
     parts = [f"loss {figures['loss']:+z.3f}"] if "loss" in figures else []
     for name, key in (("expert", "reward_expert"), ("self", "reward_self")):
@@ -151,7 +150,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def percent(share: float | None) -> str:
-    """0.525 → '52.5 %'; a dash for what was not measured."""
+    """0.525 → '52.5 %'; a dash if it was not measured."""
     return "–" if share is None else f"{100 * share:.1f} %"
 
 

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 def train(
     run: RunArgument = None,
     preset: PresetOption = None,
-    data: Annotated[str | None, typer.Option(help="Training file; sets data.path.")] = None,
-    out: Annotated[Path | None, typer.Option(help="New folder for the run.")] = None,
+    data: Annotated[str | None, typer.Option(help="Training file (sets data.path).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for the run. Default: runs/METHOD-N.")
+    ] = None,
     reward_file: Annotated[
         Path | None, typer.Option(help="Python file with your own reward function.")
     ] = None,
@@ -35,12 +37,12 @@ def train(
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Train an adapter. Without a model named, the embedded demo model is trained."""
+    """Train an adapter. Without a preset or model, the embedded demo model is trained."""
     from gft_lite.cli import terminal
     from gft_lite.config import load_config, method_names, total_steps
     from gft_lite.training.worker import train as train_run
 
-    # as JSON, which is YAML: a file or column may be called anything
+    # Written as JSON, which is YAML: a file or column may have any name.
     overrides = [f"data.path={json.dumps(data)}"] if data else []
     overrides += [f"data.columns={json.dumps(parse_map(map_))}"] if map_ else []
     overrides += ["data.skip_bad_rows=true"] if skip_bad_rows else []
@@ -48,22 +50,22 @@ def train(
     config = load_config(run, preset=preset, overrides=[*overrides, *(set_ or [])])
     folder = out or next_run_folder(method_names(config))
     with terminal.training_progress("training", total_steps(config)) as show:
-        result = train_run(config, folder, on_event=_tell(show))
+        result = train_run(config, folder, on_event=_started_note(show))
     _print_result(result, json_)
 
 
 def resume(
-    run_dir: Annotated[Path, typer.Argument(help="Folder of a stopped or killed run.")],
+    run_dir: Annotated[Path, typer.Argument(help="Folder of a run that was stopped or killed.")],
     accept_changes: Annotated[
         bool,
         typer.Option(
             "--accept-changes",
-            help="Go on although data, reward, model or configuration changed; it is recorded.",
+            help="Continue although data, reward, model or settings changed; this is recorded.",
         ),
     ] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Continue a run from its last checkpoint, to the numbers it would have had."""
+    """Continue a run from its last checkpoint, with the numbers of an uninterrupted run."""
     from gft_lite.cli import terminal
     from gft_lite.config import total_steps
     from gft_lite.runs import RunDir
@@ -71,12 +73,12 @@ def resume(
 
     config = RunDir.open(run_dir).config()
     with terminal.training_progress("training", total_steps(config)) as show:
-        result = resume_run(run_dir, on_event=_tell(show), accept_changes=accept_changes)
+        result = resume_run(run_dir, on_event=_started_note(show), accept_changes=accept_changes)
     _print_result(result, json_)
 
 
 def presets(
-    name: Annotated[str | None, typer.Argument(help="Show this preset.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Print this preset.")] = None,
 ) -> None:
     """List presets, or print one."""
     from gft_lite.cli import terminal
@@ -98,7 +100,7 @@ def next_run_folder(method: str) -> Path:
     return folder
 
 
-def _tell(show: Any) -> Any:
+def _started_note(show: Any) -> Any:
     def on_event(event: dict[str, Any]) -> None:
         if event["type"] == "started":
             note_start(event)
@@ -167,7 +169,7 @@ def _print_result(result: RunResult, as_json: bool) -> None:
             line += f", {terminal.percent(target['pass_at_k'])} pass@{target['k']}"
             line += f" at temperature {target['temperature']:g}"
         terminal.result(line)
-    if kept := result.metrics.get("old_skill"):
-        terminal.result(f"Old skill {terminal.percent(kept['greedy_accuracy'])}")
+    if old_skill := result.metrics.get("old_skill"):
+        terminal.result(f"Old skill {terminal.percent(old_skill['greedy_accuracy'])}")
     if result.steps:
         terminal.result(f"Adapter: {result.adapter}")

@@ -12,26 +12,33 @@ import typer
 def ui(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port; the first free one from 7860.")
+        int | None,
+        typer.Option(min=1, max=65535, help="Port. Default: the first free one from 7860."),
     ] = None,
     workspace: Annotated[
-        Path | None, typer.Option(help="Folder for runs and uploads; ~/.gft-lite by default.")
+        Path | None, typer.Option(help="Folder for runs and uploads. Default: ~/.gft-lite.")
     ] = None,
     auth: Annotated[
         str | None,
-        typer.Option(metavar="USER:PASSWORD", envvar="GFT_LITE_AUTH", help="Ask for a password."),
+        typer.Option(
+            metavar="USER:PASSWORD", envvar="GFT_LITE_AUTH", help="Protect the app with a password."
+        ),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="A name that a reverse proxy serves the app under; repeatable."
+            metavar="NAME",
+            help="Host name under which a reverse proxy serves the app; may be repeated.",
         ),
     ] = None,
     share: Annotated[
-        bool, typer.Option("--share", help="Reach it from outside through Gradio's tunnel.")
+        bool,
+        typer.Option(
+            "--share", help="Make the app reachable from outside through Gradio's tunnel."
+        ),
     ] = False,
 ) -> None:
-    """The web app: from a dropped file to a compared and downloaded adapter."""
+    """Start the web app: data, training, comparison and export in a browser."""
     from gft_lite.ui import app
     from gft_lite.ui.app_state import open_app_state
 

@@ -1,11 +1,11 @@
-"""Handing an adapter on: as a PEFT adapter, merged into its base, or as GGUF.
+"""Export of an adapter: as a PEFT adapter, merged into its base, or as GGUF.
 
-    look up and refuse → ask the live model → write aside → ask what was written → card → rename
+    check the inputs → trace the live model → write aside → trace the export → card → rename
 
-Nothing is in the output folder before the parity gate has passed; what fails leaves no file behind.
-The gate computes in float32 on a CPU; on a GPU in the type of the export, for memory's sake.
+The output folder stays empty until the parity gate has passed; a failed export leaves no file. The
+gate computes in float32 on a CPU, and in the number format of the export on a GPU, to save memory.
 A run that trained on 4-bit weights is merged into the full-precision base: the gate compares that
-merge with full-precision base + adapter, and the distance to the 4-bit policy is measured and said.
+merge with full-precision base + adapter, and also reports the distance to the 4-bit policy.
 """
 
 from gft_lite.export.flow import Export, export

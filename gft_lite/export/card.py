@@ -1,4 +1,4 @@
-"""The README.md of an export: what it is, how good it is, where it comes from, how to load it."""
+"""The README.md of an export: origin, measured quality, licence and loading."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def model_card(
         kind: adapter, merged, gguf or gguf-adapter.
         gates: parity checks that were passed, by what was checked.
         base: name under which others find the base.
-        licence: of the base, None where it is not known here.
+        licence: of the base, None if it is not known.
     """
     on_hub = base == record["base"]["name"] and not Path(base).exists()
     head: dict[str, Any] = {"base_model": base} if on_hub else {}
@@ -52,7 +52,7 @@ def model_card(
 
 
 def licence_of(source: str, name: str, revision: str | None) -> str | None:
-    """Licence of a base, as the README beside its weights says; no network is asked."""
+    """Licence of a base from the README beside its weights, without network access."""
     if name == EMBEDDED_MODEL:
         return "apache-2.0"
     folder = local_folder(source, revision)
@@ -61,28 +61,30 @@ def licence_of(source: str, name: str, revision: str | None) -> str | None:
         return None
     head = readme.read_text(encoding="utf-8", errors="replace").split("---")
     try:
-        found = yaml.safe_load(head[1]) if len(head) > 2 and not head[0].strip() else None
+        fields = yaml.safe_load(head[1]) if len(head) > 2 and not head[0].strip() else None
     except yaml.YAMLError:
         return None
-    licence = found.get("license") if isinstance(found, dict) else None
+    licence = fields.get("license") if isinstance(fields, dict) else None
     return licence if isinstance(licence, str) else None
 
 
 def _metrics(metrics: Mapping[str, Any]) -> str:
     rows = []
     for label, name in (("target", "target"), ("old skill", "old_skill")):
-        found = metrics.get(name)
-        if not isinstance(found, Mapping):
+        figures = metrics.get(name)
+        if not isinstance(figures, Mapping):
             continue
         for share in SHARES:
-            if found.get(share) is None:
+            if figures.get(share) is None:
                 continue
-            around = (found.get("intervals") or {}).get(share)
+            around = (figures.get("intervals") or {}).get(share)
             interval = f"{around['low']:.3f} – {around['high']:.3f}" if around else ""
-            title = share.replace("_at_k", f"@{found['k']}").replace("_", " ")
-            if share.endswith("_at_k") and found.get("temperature") is not None:
-                title += f" at temperature {found['temperature']:g}"
-            rows.append(f"| {label} | {title} | {found[share]:.3f} | {interval} | {found['n']} |")
+            title = share.replace("_at_k", f"@{figures['k']}").replace("_", " ")
+            if share.endswith("_at_k") and figures.get("temperature") is not None:
+                title += f" at temperature {figures['temperature']:g}"
+            rows.append(
+                f"| {label} | {title} | {figures[share]:.3f} | {interval} | {figures['n']} |"
+            )
     lines = ["| data | figure | value | 95 % interval | prompts |", "|---|---|---|---|---|", *rows]
     text = "\n".join(lines) if rows else "It was not measured on held-out data."
     if drift := metrics.get("drift"):

@@ -44,7 +44,7 @@ def export(
     llama_cpp: Path | None = None,
     push: str | None = None,
 ) -> Export:
-    """Write an export that provably does what the adapter does.
+    """Write an export, and check that it behaves as the adapter does.
 
     Args:
         path: run, checkpoint or adapter folder.
@@ -54,11 +54,11 @@ def export(
         dtype: of merged weights. An adapter keeps its own.
         gguf_type: number format of a GGUF file.
         llama_cpp: folder with llama.cpp's converters.
-        push: hub repository (owner/name) to upload to afterwards, private where it is new.
+        push: hub repository (owner/name) to upload to afterwards, private if it is new.
 
     Raises:
         InputError: the adapter, its base or the folder cannot be used, or a tool is missing.
-        ParityError: what was written differs from the live model; nothing is kept.
+        ParityError: the export differs from the live model; nothing is kept.
     """
     adapter = adapter_folder(path)
     model = model or model_of(path)
@@ -83,7 +83,7 @@ def export(
 
 @contextmanager
 def _aside(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its name where all went well, and is gone where not."""
+    """A folder beside `out` that takes its name on success and is deleted on failure."""
     claim_empty(out)
     try:
         with new_folder(out.resolve()) as aside:

@@ -1,4 +1,4 @@
-"""GGUF files, made by llama.cpp's own converters: found, called, and asked for where missing.
+"""GGUF files, made by the converters of llama.cpp, which must be installed.
 
 gft-lite has no converter of its own: the format and its list of architectures move with llama.cpp.
 """
@@ -28,7 +28,7 @@ def find_converter(script: str, llama_cpp: Path | None) -> Path:
 
     Raises:
         ModelError: the folder that was named does not have it.
-        MissingExtraError: it is nowhere; has the install line.
+        MissingExtraError: it is not installed; has the install line.
     """
     if llama_cpp is not None:
         if (llama_cpp / script).is_file():
@@ -41,8 +41,8 @@ def find_converter(script: str, llama_cpp: Path | None) -> Path:
     if on_path := shutil.which(script):
         return Path(on_path)
     raise MissingExtraError(
-        f"GGUF files are made by llama.cpp's {script}, which is not here: {INSTALL}, then "
-        "--llama-cpp llama.cpp. `--to merged` needs nothing of it, and Ollama reads that too"
+        f"GGUF files are made by llama.cpp's {script}, which is not installed: {INSTALL}, then "
+        "--llama-cpp llama.cpp. `--to merged` does not need it, and Ollama reads that too"
     )
 
 
@@ -66,8 +66,8 @@ def _call(command: list[str], out: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0 and out.is_file():
         return
-    said = (done.stderr or done.stdout).strip().splitlines()[-SHOWN_LINES:]
+    last_lines = (done.stderr or done.stdout).strip().splitlines()[-SHOWN_LINES:]
     raise GftError(
         f"{Path(command[1]).name} ended with code {done.returncode} and wrote no usable file:\n"
-        + "\n".join(said)
+        + "\n".join(last_lines)
     )

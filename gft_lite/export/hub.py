@@ -1,4 +1,4 @@
-"""Uploading an export, only when asked to."""
+"""Upload of an export to the hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an export is about, looked up before a model loads: adapter, base, prompts, record."""
+"""The inputs of an export, resolved before a model loads: adapter, base, prompts, record."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ GATE_PROMPTS = 50
 
 @dataclass(frozen=True)
 class Job:
-    """Everything looked up before a model loads."""
+    """One export, resolved before a model loads. `prompts` are those of the parity gate."""
 
     kind: Kind
     adapter: Path
     model: ModelConfig
     source: str
     dtype: Dtype
-    asked: list[tuple[Message, ...]]
+    prompts: list[tuple[Message, ...]]
     out: Path
 
     @property
     def compute(self) -> Dtype:
-        """Type the gate computes in."""
+        """Number format in which the gate computes."""
         return self.dtype if torch.cuda.is_available() else "float32"
 
-    def holding(self, *, four_bit: bool) -> ModelConfig:
-        """The base with the adapter, in the gate's type, as others' plain transformers load it."""
+    def model_with_adapter(self, *, four_bit: bool) -> ModelConfig:
+        """The base with the adapter, in the gate's number format, loaded by plain transformers."""
         changes = {"adapter": str(self.adapter), "dtype": self.compute, "load_in_4bit": four_bit}
         return self.model.model_copy(update={**changes, "reference": "base", "backend": "hf"})
 
 
 def gate_prompts(path: Path, count: int = GATE_PROMPTS) -> list[tuple[Message, ...]]:
-    """Prompts for the gate: of the run's held-out file where it is still there, else fixed ones."""
+    """Prompts for the gate: those of the run's held-out set if it still exists, else fixed ones."""
     config = _config_of(path)
     data = config.data if config else None
     for file in (data.eval_path, data.path) if data else ():
@@ -90,7 +90,7 @@ def record_for_others(job: Job, policy: Policy) -> Record:
 
 
 def without_folders(value: Any) -> Any:
-    """The same plain data with absolute paths cut to their last part."""
+    """The same plain data, with absolute paths reduced to their last part."""
     if isinstance(value, dict):
         return {key: without_folders(inner) for key, inner in value.items()}
     if isinstance(value, list):

@@ -36,7 +36,7 @@ def modelfile(tokenizer: Any, weights: str, stop_ids: tuple[int, ...]) -> str:
 
 
 def go_template(tokenizer: Any) -> str | None:
-    """The chat template in Go's words, or None where that would not be exact."""
+    """The chat template in Go's words, or None if that would not be exact."""
     if not tokenizer.chat_template:
         return None
     try:
@@ -44,9 +44,9 @@ def go_template(tokenizer: Any) -> str | None:
         led = _render(tokenizer, [("system", SYSTEM), ("user", USER)])
     except Exception:  # templates raise whatever they like; then there is no exact form
         return None
-    before, found, after = alone.partition(USER)
-    system_before, system_found, rest = led.partition(SYSTEM)
-    if not (found and system_found and rest.endswith(before + USER + after)):
+    before, user, after = alone.partition(USER)
+    system_before, system, rest = led.partition(SYSTEM)
+    if not (user and system and rest.endswith(before + USER + after)):
         return None
     system_after = rest.removesuffix(before + USER + after)
     if any('"""' in part or "{{" in part for part in (alone, led)):

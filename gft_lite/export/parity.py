@@ -1,6 +1,6 @@
-"""The parity gate: two ways to hold one policy must read, answer and score alike.
+"""The parity gate: two forms of one policy must read, answer and score alike.
 
-Both are asked the same prompts. What is compared, in this order: the prompts' token ids (a chat
+Both get the same prompts. Compared are, in this order: the prompts' token ids (a chat
 template that changed shows here), the greedy answers, and the log-probs of the first policy's
 greedy tokens under both. Where greedy answers part between two tokens that are equally likely
 within twice the tolerance, rounding alone decides: such ties are counted and let through. Any other
@@ -25,12 +25,12 @@ TOLERANCE = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 2e-1}
 
 
 class ParityError(GftError):
-    """What was written does not do what the live model does; nothing is kept."""
+    """The export does not behave as the live model does; nothing is kept."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What a policy did: per prompt its ids, the greedy answer's ids and their log-probs."""
+    """A policy's behaviour: per prompt its ids, the greedy answer's ids and their log-probs."""
 
     prompts: tuple[tuple[int, ...], ...]
     answers: tuple[tuple[int, ...], ...]
@@ -41,7 +41,7 @@ class Trace:
 class Parity:
     """How far apart two policies were. logps in nats; ties: greedy flips within the tolerance.
 
-    failure: what differed and where, None where all is well.
+    failure: what differs and where, None if the gate has passed.
     """
 
     prompts: int
@@ -55,13 +55,15 @@ class Parity:
 
 
 def trace(
-    policy: Policy, asked: Sequence[Sequence[Message]], *, max_new_tokens: int, batch: int = 32
+    policy: Policy, messages: Sequence[Sequence[Message]], *, max_new_tokens: int, batch: int = 32
 ) -> Trace:
-    """Ask a policy greedily and keep what it did."""
-    prompts = tuple(policy.chat.prompt_ids(tuple(messages)) for messages in asked)
+    """Let a policy answer greedily, and record its tokens and log-probs."""
+    prompts = tuple(policy.chat.prompt_ids(tuple(turns)) for turns in messages)
     policy.sample_mode()
-    found = generate_in_batches(policy, prompts, Sampling(max_new_tokens, temperature=0.0), batch)
-    answers = tuple(g.token_ids for g in found)
+    generations = generate_in_batches(
+        policy, prompts, Sampling(max_new_tokens, temperature=0.0), batch
+    )
+    answers = tuple(g.token_ids for g in generations)
     return Trace(prompts, answers, logps_of(policy, prompts, answers))
 
 
@@ -79,26 +81,26 @@ def logps_of(
         for i, (p, a) in enumerate(zip(prompts, answers, strict=True))
     ]
 
-    def add(part: Sequence[TokenSequence], found: dict[int, tuple[float, ...]]) -> None:
+    def add(part: Sequence[TokenSequence], logps: dict[int, tuple[float, ...]]) -> None:
         batch = collate(part, policy.tokenizer.pad_token_id)
         rows = policy.token_logps(batch).logps.double().cpu().tolist()
         for s, row in zip(part, rows, strict=True):
-            found[s.key[0]] = tuple(row[: len(s.response_ids)])
+            logps[s.key[0]] = tuple(row[: len(s.response_ids)])
 
-    found = in_micro_batches(sequences, dict[int, tuple[float, ...]], add, max_tokens)
-    return tuple(found[i] for i in range(len(sequences)))
+    logps = in_micro_batches(sequences, dict[int, tuple[float, ...]], add, max_tokens)
+    return tuple(logps[i] for i in range(len(sequences)))
 
 
 def against(
     first: Trace,
     other: Policy,
-    asked: Sequence[Sequence[Message]],
+    messages: Sequence[Sequence[Message]],
     *,
     tolerance: float,
     max_new_tokens: int,
 ) -> Parity:
-    """Ask `other` the same and measure; the first policy need not be in memory any more."""
-    theirs = trace(other, asked, max_new_tokens=max_new_tokens)
+    """Compare another policy with a trace; the first policy need not be in memory any more."""
+    theirs = trace(other, messages, max_new_tokens=max_new_tokens)
     for i, (mine, their) in enumerate(zip(first.prompts, theirs.prompts, strict=True)):
         if mine != their:
             failure = (

@@ -1,4 +1,4 @@
-"""Writing each kind of export and asking what was written (the parity gate)."""
+"""Writes each kind of export and runs the parity gate on it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ RELOADED, MERGED, FOUR_BIT = "reloaded adapter", "merged model", "merged model a
 
 def write_adapter(job: Job, aside: Path) -> dict[str, Parity]:
     """PEFT's layout. The base is named so that other tools find it (docs/decisions/0006)."""
-    live = load_policy(job.holding(four_bit=job.model.load_in_4bit), None)
-    first = trace(live, job.asked, max_new_tokens=GATE_TOKENS)
+    live = load_policy(job.model_with_adapter(four_bit=job.model.load_in_4bit), None)
+    first = trace(live, job.prompts, max_new_tokens=GATE_TOKENS)
     shutil.copyfile(job.adapter / WEIGHTS, aside / WEIGHTS)
     copy_tokenizer(live, aside, job.source, job.model.revision)
     record = record_for_others(job, live)
@@ -44,23 +44,25 @@ def write_adapter(job: Job, aside: Path) -> dict[str, Parity]:
     text = json.dumps({**config, "inference_mode": True}, indent=2, sort_keys=True)
     (aside / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
     write_record(aside, record)
-    held = job.holding(four_bit=job.model.load_in_4bit)
-    again = load_policy(held.model_copy(update={"name": reload_from, "adapter": str(aside)}), None)
+    base_with_adapter = job.model_with_adapter(four_bit=job.model.load_in_4bit)
+    again = load_policy(
+        base_with_adapter.model_copy(update={"name": reload_from, "adapter": str(aside)}), None
+    )
     tolerance = TOLERANCE[job.compute]
-    found = _gate(first, again, job, RELOADED, tolerance)
+    parity = _gate(first, again, job, RELOADED, tolerance)
     _free(again)
-    return {RELOADED: found}
+    return {RELOADED: parity}
 
 
 def write_merged_model(job: Job, aside: Path) -> dict[str, Parity]:
     """The base with the adapter folded in."""
     four_bit: Trace | None = None
     if job.model.load_in_4bit:
-        quantised = load_policy(job.holding(four_bit=True), None)
-        four_bit = trace(quantised, job.asked, max_new_tokens=GATE_TOKENS)
+        quantised = load_policy(job.model_with_adapter(four_bit=True), None)
+        four_bit = trace(quantised, job.prompts, max_new_tokens=GATE_TOKENS)
         _free(quantised)
-    live: Any = load_policy(job.holding(four_bit=False), None)
-    first = trace(live, job.asked, max_new_tokens=GATE_TOKENS)
+    live: Any = load_policy(job.model_with_adapter(four_bit=False), None)
+    first = trace(live, job.prompts, max_new_tokens=GATE_TOKENS)
     record = {**record_for_others(job, live), "merged": job.dtype}
     write_merged(live, aside, getattr(torch, job.dtype), job.source, job.model.revision)
     stops = live.chat.stop_ids
@@ -68,18 +70,18 @@ def write_merged_model(job: Job, aside: Path) -> dict[str, Parity]:
     (aside / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
     _free(live)
     plain = {"name": str(aside), "revision": None, "adapter": None}
-    merged = load_policy(job.holding(four_bit=False).model_copy(update=plain), None)
+    merged = load_policy(job.model_with_adapter(four_bit=False).model_copy(update=plain), None)
     gates = {MERGED: _gate(first, merged, job, MERGED, TOLERANCE[job.dtype])}
     if four_bit:
         gates[FOUR_BIT] = against(
-            four_bit, merged, job.asked, tolerance=float("inf"), max_new_tokens=GATE_TOKENS
+            four_bit, merged, job.prompts, tolerance=float("inf"), max_new_tokens=GATE_TOKENS
         )
     _free(merged)
     return gates
 
 
 def to_gguf(job: Job, aside: Path, script: Path, kind: GgufType) -> None:
-    """Replace what was written and checked by its conversion."""
+    """Replace the checked model or adapter by its conversion."""
     made = aside.with_name(f"{aside.name}.gguf")
     weights = f"{'adapter' if job.kind == 'gguf-adapter' else 'model'}-{kind}.gguf"
     shutil.rmtree(made, ignore_errors=True)
@@ -103,13 +105,13 @@ def to_gguf(job: Job, aside: Path, script: Path, kind: GgufType) -> None:
 
 
 def _gate(first: Trace, other: Policy, job: Job, what: str, tolerance: float) -> Parity:
-    found = against(first, other, job.asked, tolerance=tolerance, max_new_tokens=GATE_TOKENS)
-    if found.failure:
+    parity = against(first, other, job.prompts, tolerance=tolerance, max_new_tokens=GATE_TOKENS)
+    if parity.failure:
         raise ParityError(
-            f"the {what} does not do what the live model does: {found.failure}. Nothing was kept "
-            f"in {job.out}"
+            f"the {what} does not behave as the live model does: {parity.failure}. Nothing was "
+            f"kept in {job.out}"
         )
-    return found
+    return parity
 
 
 def _free(policy: Any) -> None:

@@ -215,6 +215,7 @@ def micro_batches(
     A sequence longer than the budget gets a batch of its own. Longest first means that a batch too
     large for memory shows at once.
     """
+    # sorted by length, so batch[0] is the longest row and decides the padded width
     batch: list[TokenSequence] = []
     for sequence in sorted(sequences, key=len, reverse=True):
         if batch and (len(batch) + 1) * len(batch[0]) > max_tokens:

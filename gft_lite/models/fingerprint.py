@@ -55,6 +55,7 @@ def identity_of(source: str, revision: str | None = None) -> BaseIdentity:
     files = sorted(folder.glob("*.safetensors"))
     config = folder / "config.json"
     digest = hashlib.sha256()
+    # names count: the same bytes split into other files are another set of files
     for file in files:
         digest.update(file.name.encode())
         _add_file(digest, file)
@@ -65,7 +66,7 @@ def identity_of(source: str, revision: str | None = None) -> BaseIdentity:
 
 
 def local_folder(source: str, revision: str | None = None) -> Path | None:
-    """The folder that holds a model's files, or None where a hub model is not in the cache."""
+    """The folder that holds a model's files, or None if a hub model is not in the cache."""
     if Path(source).is_dir():
         return Path(source)
     from huggingface_hub import try_to_load_from_cache
@@ -95,6 +96,7 @@ def _add_file(digest: Any, path: Path) -> None:
             return
         header = int.from_bytes(file.read(8), "little")  # safetensors: length, then JSON, then data
         digest.update(file.read(min(header, WHOLE_BYTES)))
+        # evenly spaced, from the first byte to the last: the final sample ends at the file's end
         for i in range(SAMPLES):
             file.seek(i * (size - SAMPLE_BYTES) // (SAMPLES - 1))
             digest.update(file.read(SAMPLE_BYTES))

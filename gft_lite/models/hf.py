@@ -64,11 +64,14 @@ def _load_base(config: ModelConfig, source: str, dtype: torch.dtype, device: tor
     )
     if quantization is None:
         base.to(device)
-    for module in base.modules():  # oddity 1
+    # oddity 1: a repacked layer would pass no gradient to the layers below it
+    for module in base.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     base.generation_config = GenerationConfig()  # oddity 3
     base.requires_grad_(False)
+    # the base is frozen: without gradients at the embedding's output, checkpointed layers would
+    # be outside the graph and the adapter would get no gradient
     if config.gradient_checkpointing:
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         base.enable_input_require_grads()
@@ -87,6 +90,7 @@ def _with_adapter(base: Any, config: ModelConfig, lora: LoraConfig | None, seed:
         if config.reference == "start":
             keep_start_as_reference(model, config.adapter)
     elif lora is not None:
+        # the adapter's initial weights depend on `seed` alone, not on what was sampled before
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)

@@ -113,6 +113,7 @@ def load_policy(
         start()
     else:
         from gft_lite.models.hf import load
+    # cheap checks first: weights take minutes to load
     check_model(config)
     source = source_of(config.name)
     tokenizer = load_tokenizer(config)

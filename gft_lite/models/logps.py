@@ -126,6 +126,7 @@ def one_pass(
             grad.sub_(ref_probs.mul_(kl_pull.unsqueeze(-1)))
         logits.backward(grad.to(logits.dtype))
         assert states.grad is not None
+        # every field (n,), the gradient (n, H)
         return OnePass(logps, entropy, slope, per_token, states.grad)
 
     chunks = [chunk(rows) for rows in _chunks(hidden, vocab_size, chunk_elements)]
@@ -136,6 +137,7 @@ def _slopes(
     loss: TokenLoss, rows: slice, logps: Tensor, ref_kl: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(n,) each: the loss, and its derivatives by `logps` and by `ref_kl` (zero without one)."""
+    # leaves of a tiny graph over n numbers, so that any loss function is differentiated by autograd
     leaves = [x.requires_grad_() for x in (logps.clone(), ref_kl) if x is not None]
     with torch.enable_grad():
         per_token = loss(rows, leaves[0], leaves[1] if ref_kl is not None else None)

@@ -46,10 +46,12 @@ def write_merged(
         merged = policy.model.merge_and_unload(safe_merge=True)
     except ValueError as error:  # PEFT reports NaN this way
         raise ModelError(f"the adapter cannot be merged: {error}") from error
+    # after the sum: rounding base and update separately would round twice
     policy.model = merged.to(dtype)
     policy.model.save_pretrained(folder)
     copy_tokenizer(policy, folder, source, revision)
-    (folder / GENERATION_FILE).unlink(missing_ok=True)  # ours is empty; copy that of the base
+    # the loaded model has an empty generation config; users expect that of the base
+    (folder / GENERATION_FILE).unlink(missing_ok=True)
     base = local_folder(source, revision)
     if base and (base / GENERATION_FILE).is_file():
         shutil.copyfile(base / GENERATION_FILE, folder / GENERATION_FILE)

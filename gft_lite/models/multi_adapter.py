@@ -99,6 +99,7 @@ def using(policy: HasModel, name: str | None) -> Iterator[None]:
         with model.disable_adapter():
             yield
     else:
+        # blocks may be nested: restore the adapter of the outer one
         before = model.active_adapter
         model.set_adapter(name)
         try:
@@ -147,6 +148,7 @@ def combine(
     if how != "linear":
         options = {"density": density, "svd_full_matrices": False, "svd_rank": rank}
         options["svd_rank"] = rank or sum(policy.model.peft_config[part].r for part in parts)
+    # DARE drops random entries of the update; the seed makes the mix reproducible
     try:
         with torch.random.fork_rng():
             torch.manual_seed(seed)

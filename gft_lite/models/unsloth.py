@@ -133,7 +133,8 @@ def _load_base(
 def _refuse_another_model(
     base: Any, config: ModelConfig, dtype: torch.dtype, vocab_size: int
 ) -> None:
-    head = base.get_output_embeddings().weight
+    head = base.get_output_embeddings().weight  # (V, H)
+    # by name, because bitsandbytes may not be installed
     four_bit = any(type(m).__name__ == "Linear4bit" for m in base.modules())
     if config.load_in_4bit and not four_bit:
         raise ModelError(
@@ -167,12 +168,14 @@ def _with_adapter(base: Any, config: ModelConfig, lora: LoraConfig | None, seed:
 
     options: dict[str, Any] = {"r": lora.r, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout}
     targets: Any = lora.targets
+    # a continued adapter keeps its own rank and targets: its weights must fit
     if config.adapter:
         plain_lora(Path(config.adapter))
         start = peft.LoraConfig.from_pretrained(config.adapter)
         options = {key: getattr(start, key) for key in options}
         targets = start.target_modules
 
+    # `random_state` seeds the global generator; the caller's state is kept
     with torch.random.fork_rng():
         model = FastLanguageModel.get_peft_model(
             base,

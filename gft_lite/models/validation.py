@@ -85,6 +85,7 @@ def check_adapter(
         )
     trained_base = BaseIdentity(recorded["config_sha256"], recorded["weights_sha256"])
     this_base = identity_of(source, revision) if source else BaseIdentity(None, None)
+    # hashes decide if both sides have them; names only if one is unknown
     if this_base.differs_from(trained_base):
         raise ModelError(
             _wrong_base(folder, recorded["name"], base)

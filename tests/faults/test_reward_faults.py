@@ -279,6 +279,7 @@ def config_of(folder: Path, text: str, *overrides: str) -> RunConfig:
     return load_config(preset="tiny-cpu", overrides=changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "at"), [("gft", "training"), ("sft", "the last evaluation")])
 def test_a_reward_that_always_fails_ends_the_run_with_the_reason(
     tmp_path: Path, method: str, at: str

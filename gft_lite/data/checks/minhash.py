@@ -103,9 +103,9 @@ class Sketches:
     def _flush(self) -> None:
         if not self._pending:
             return
-        kept, signatures = _signatures(self._pending)
-        self._rows.extend(self._pending_rows[index] for index in kept)
-        if len(kept):
+        indices, signatures = _signatures(self._pending)
+        self._rows.extend(self._pending_rows[index] for index in indices)
+        if len(indices):
             self._signatures.append(signatures)
         self._pending, self._pending_rows = [], []
 
@@ -129,14 +129,14 @@ def _signatures(texts: list[bytes]) -> tuple[Any, Any]:
     owner = owner[kept_windows]
     counts = np.bincount(owner, minlength=len(texts))
     enough = counts >= MIN_WINDOWS
-    kept = np.flatnonzero(enough)
+    indices = np.flatnonzero(enough)
     hashes = hashes[enough[owner]]
-    signatures = np.empty((len(kept), HASHES), dtype=np.uint32)
-    if len(kept):
-        starts = np.cumsum(counts[kept]) - counts[kept]
+    signatures = np.empty((len(indices), HASHES), dtype=np.uint32)
+    if len(indices):
+        starts = np.cumsum(counts[indices]) - counts[indices]
         random = np.random.default_rng(SEED)
         factors = random.integers(1, 2**31, HASHES, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
         shifts = random.integers(0, 2**32, HASHES, dtype=np.uint32)
         for n, (factor, shift) in enumerate(zip(factors, shifts, strict=True)):
             signatures[:, n] = np.minimum.reduceat(hashes * factor + shift, starts)
-    return kept, signatures
+    return indices, signatures

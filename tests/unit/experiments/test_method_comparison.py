@@ -225,10 +225,10 @@ def test_nothing_begins_where_one_entry_cannot_be_trained(
         ("sft,sft", None, "--methods names 'sft' twice"),
         (" , ", None, "--methods names no method"),
         ("sft", "gft=1e-3", r"--rates 'gft=1e-3': write it as METHOD=RATE:RATE.*\(sft\)"),
-        ("sft", "sft=fast", "'fast' is no learning rate"),
-        ("sft", "sft=1e-3:", "'' is no learning rate"),
-        ("sft", "sft=-1", "'-1' is no learning rate"),
-        ("sft", "sft=nan", "'nan' is no learning rate"),
+        ("sft", "sft=fast", "'fast' is not a learning rate"),
+        ("sft", "sft=1e-3:", "'' is not a learning rate"),
+        ("sft", "sft=-1", "'-1' is not a learning rate"),
+        ("sft", "sft=nan", "'nan' is not a learning rate"),
     ],
 )
 def test_methods_and_rates_that_are_none(methods: str, rates: str | None, sentence: str) -> None:

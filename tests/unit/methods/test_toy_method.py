@@ -118,6 +118,7 @@ def test_the_app_offers_it(plugin: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_it_is_compared_and_reported(plugin: Path) -> None:
     """A short real run beside SFT: table, legend and curve captions have its label and colour."""
     arguments = "compare-methods --data embedded:target_train --methods sft,toy --steps 2".split()

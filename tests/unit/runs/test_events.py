@@ -32,6 +32,7 @@ def test_every_field_of_every_event_is_documented() -> None:
             assert meaning.endswith("."), f"{event.__name__}.{name}"
 
 
+@pytest.mark.slow
 def test_a_run_writes_only_documented_events_and_fields(
     small_config: Callable[..., RunConfig], tmp_path: Path
 ) -> None:

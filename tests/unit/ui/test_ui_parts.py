@@ -328,6 +328,13 @@ def test_other_kinds_of_file_are_refused(workspace: Workspace, name: str) -> Non
     assert not list(workspace.uploads_dir.iterdir())
 
 
+@pytest.mark.parametrize("name", ["rows.zip", "rows.jsonl.bz2", "rows.tar"])
+def test_an_archive_is_refused_with_what_to_do(workspace: Workspace, name: str) -> None:
+    with pytest.raises(DataError, match=r"archives are not read\. Unpack it, and upload the data"):
+        datasets.add_file(workspace, sent(workspace, name), name)
+    assert not list(workspace.uploads_dir.iterdir())
+
+
 def test_files_that_were_not_sent_and_empty_ones_are_refused(
     workspace: Workspace, tmp_path: Path
 ) -> None:
