@@ -146,6 +146,7 @@ def test_an_aborted_upload_goes_after_an_hour_and_one_that_grows_stays(served: S
     assert not left.exists() and other.exists()
 
 
+@pytest.mark.slow
 def test_an_app_that_starts_alone_removes_what_is_left(tmp_path: Path) -> None:
     first = Served(tmp_path / "ws")
     tmp_dir = first.app_state.workspace.tmp_dir

@@ -245,6 +245,7 @@ def test_dare_is_seeded_and_loads(adapters: tuple[Path, Path], tmp_path: Path, h
     load(tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_greedy_soup_keeps_what_does_not_hurt(adapters: tuple[Path, Path], tmp_path: Path) -> None:
     examples = load_examples(resolve("embedded:target_test"), limit=4).examples
     load_policy(TINY, LoraConfig(), seed=0).save_adapter(tmp_path / "zero")

@@ -114,6 +114,7 @@ def test_a_flip_that_rounding_does_not_explain_fails(adapter: Path) -> None:
     assert loose.failure is None and loose.ties == loose.prompts - loose.same_answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["adapter", "merged"])
 def test_an_export_that_does_something_else_is_not_kept(
     adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any

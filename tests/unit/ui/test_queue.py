@@ -146,7 +146,8 @@ def test_a_run_that_cannot_begin_says_why(jobs: Jobs) -> None:
     run = jobs.start(config("data.path=uploads/none.jsonl"))
     wait(lambda: state(jobs, "gft-1") == "failed")
     assert "uploads/none.jsonl: no such file" in run.status()["message"]
-    assert "Traceback" in run.log_file.read_text() and "Traceback" not in run.status()["message"]
+    wait(lambda: "Traceback" in run.log_file.read_text())  # written after the state
+    assert "Traceback" not in run.status()["message"]
 
 
 def test_a_worker_that_ends_without_a_word_has_failed(
