@@ -211,7 +211,7 @@ def test_export(page: Page) -> None:
     count = page.get_by_role("option").count()
     page.keyboard.press("Escape")
     assert count >= 2
-    for name in ("Model card", "Go on with reinforcement learning (TRL)", "Report of the run"):
+    for name in ("Model card", "Continue with reinforcement learning (TRL)", "Report of the run"):
         page.get_by_role("button", name=name).click()
     for place in range(count):
         listing.click()

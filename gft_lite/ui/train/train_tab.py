@@ -82,11 +82,11 @@ class TrainTab:
             sentence(error)
             return gr.skip()
 
-    def stop_run(self, values: Values) -> None:
+    def request_stop(self, values: Values) -> None:
         """Stop the chosen run after its step, or take it from the queue."""
         self.app_state.jobs.stop(self.form.read(values).name or "")
 
-    def resume_run(self, values: Values) -> None:
+    def request_resume(self, values: Values) -> None:
         """Queue the chosen run again; it continues from its last checkpoint."""
         self.app_state.jobs.resume(self.form.read(values).name or "")
 
@@ -164,8 +164,8 @@ def build(app_state: AppState) -> TrainTab:
     choose = guarded(tab.choose)
     runs.input(choose, form.inputs, tab.outputs, trigger_mode="always_last", **QUIET)
     actions: tuple[tuple[gr.Button, Callable[..., None]], ...] = (
-        (stop, tab.stop_run),
-        (resume, tab.resume_run),
+        (stop, tab.request_stop),
+        (resume, tab.request_resume),
     )
     for button, action in actions:
         button.click(guarded(action), form.inputs, None, **QUIET).then(
