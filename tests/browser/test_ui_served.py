@@ -97,7 +97,7 @@ def test_the_memory_a_run_needs_is_said_at_once_and_follows_the_presets(
         page.get_by_role("option", name=re.compile(f"^{preset}:")).click()
 
     add("12gb")
-    needs = r"Needs about \d+\.\d\sGiB of GPU memory(: a 12\sGB card will do|; .* has \d)"
+    needs = r"Needs about \d+\.\d\sGiB of GPU memory(: a 12\sGB card is enough|; .* has \d)"
     expect(badge).to_have_text(re.compile(needs))
     add("8gb")
     both = "presets 12gb and 8gb are both for a card; name one"
