@@ -82,7 +82,7 @@ RECTIFY = (
     Variant("sft-gft-demos-only", "SFT → the same", "gft", GFT_RATE, OWN_UNRECTIFIED, start="sft"),
 )  # fmt: skip
 
-# four responses a group, demonstrations : self answers
+# four responses a group, demonstrations : self responses
 COMPOSITIONS = (
     Variant("mix-4-0", "4 : 0", "gft", GFT_RATE, group(1, 3, 0)),
     Variant("mix-3-1", "3 : 1", "gft", GFT_RATE, group(1, 2, 1)),

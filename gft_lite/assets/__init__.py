@@ -12,7 +12,7 @@ PREFIX = "embedded:"
 
 
 def resolve(path: str) -> str:
-    """`embedded:target_train` → the file inside the package; any other path as it is.
+    """The file of `embedded:target_train` inside the package; any other path unchanged.
 
     Raises:
         DataError: no embedded data of that name.
@@ -20,7 +20,7 @@ def resolve(path: str) -> str:
     if not path.startswith(PREFIX):
         return path
     name = path.removeprefix(PREFIX)
-    found = {file.stem: file for file in ASSETS.glob("*.jsonl")}
-    if name not in found:
-        raise DataError(f"{path}: no such embedded data; there is {', '.join(sorted(found))}")
-    return str(found[name])
+    files = {file.stem: file for file in ASSETS.glob("*.jsonl")}
+    if name not in files:
+        raise DataError(f"{path}: no such embedded data; there is {', '.join(sorted(files))}")
+    return str(files[name])

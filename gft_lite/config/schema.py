@@ -90,7 +90,7 @@ class DataConfig(Section):
 
 
 class GroupConfig(Section):
-    """What one group is made of and how self answers are drawn (method.md §2)."""
+    """What one group is made of and how self responses are drawn (method.md §2)."""
 
     expert: int = Field(1, ge=0, le=1024)
     """Expert demonstrations a prompt, at most."""
@@ -102,7 +102,7 @@ class GroupConfig(Section):
     self_: int = Field(4, ge=0, le=1024, alias="self")
     """Answers sampled from the current policy."""
     temperature: float = Field(1.0, gt=0, le=100)
-    """Sampling temperature of self answers."""
+    """Sampling temperature of self responses."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Nucleus sampling; 1 is off."""
     top_k: int = Field(0, ge=0, le=2**20)
@@ -111,7 +111,7 @@ class GroupConfig(Section):
     """Longest response in tokens; longer demonstrations are dropped from the group and counted."""
     degenerate: Literal["skip", "resample", "imitate", "imitate_any"] = "skip"
     """What to do where all rewards of a group are equal: leave it out (its gradient is exactly
-    zero), draw the self answers again, or imitate the expert with advantage 1: one that earned
+    zero), draw the self responses again, or imitate the expert with advantage 1: one that earned
     something (`imitate`), or any (`imitate_any`)."""
     resample_tries: int = Field(2, ge=1, le=1000)
     """How often `resample` draws again before it leaves the group out."""
@@ -158,7 +158,7 @@ class TrainConfig(Section):
     keep_checkpoints: int = Field(2, ge=1, le=MOST)
     """Older checkpoints are deleted."""
     log_kl_every: int = Field(1, ge=0, le=MOST)
-    """Steps between measurements of the KL to the reference on self answers; each costs one more
+    """Steps between measurements of the KL to the reference on self responses; each costs one more
     forward pass over them. 0 is never."""
     log_groups_every: int = Field(1, ge=0, le=MOST)
     """Steps between stored groups (texts, rewards, per-token weights); 0 is never."""

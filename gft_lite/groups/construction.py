@@ -16,7 +16,7 @@ from gft_lite.rewards import Scorer, target_of
 from gft_lite.types import SOURCES, Example, Group, Response, Source
 
 Sampler = Callable[[Sequence[Example], int], list[list[Response]]]
-"""(examples, n) → n self answers to each example, in order."""
+"""(examples, n) → n self responses to each example, in order."""
 
 Chooser = Callable[[Example, list[str], int], list[str]]
 """(example, texts, keep) → the texts to keep."""
@@ -68,7 +68,7 @@ def build_groups(
         sources: the sources the method trains on; others stay out.
         contrasted: those whose rewards are standardised together; others have advantage 1.
         scorer: gives rewards; None makes every advantage 1 (methods without a reward).
-        sampler: draws self answers.
+        sampler: draws self responses.
         fits: whether a demonstration is short enough to train on.
         rng: chooses among more demonstrations than are wanted.
         choose: chooses in its place.

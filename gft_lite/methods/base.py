@@ -48,7 +48,7 @@ class Method:
     needs_reference: the loss reads `ref_logps` (and is then not zero if the advantage is).
     needs_ref_kl: the loss reads `ref_kl`.
     needs_old: the loss reads `old_logps`.
-    separate_means: tokens of demonstrations and of self answers are averaged apart.
+    separate_means: tokens of demonstrations and of self responses are averaged apart.
     """
 
     loss: Callable[[Any, LossInputs], Tensor]

@@ -45,7 +45,7 @@ class TokenBatch:
 
     input_ids, attention_mask: (B, L). positions: (B, T), index into L of the token that *predicts*
     response token t. targets: (B, T) response ids. mask: (B, T) bool, true at response tokens.
-    advantages: (B,). own: (B,) bool, true at self answers. old_logps: (B, T), or None if a
+    advantages: (B,). own: (B,) bool, true at self responses. old_logps: (B, T), or None if a
     sequence has none.
     """
 
@@ -90,7 +90,7 @@ class ChatFormat:
     """How a tokenizer writes a conversation: prompt ids, response ids, and where a turn ends.
 
     A response is its text followed by the template's own end-of-turn token, for demonstrations and
-    self answers alike; self answers keep the very ids that were sampled.
+    self responses alike; self responses keep the very ids that were sampled.
     """
 
     def __init__(self, tokenizer: Any) -> None:

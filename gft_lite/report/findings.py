@@ -182,7 +182,7 @@ def _degenerate(record: Record) -> str:
         return ""
     return (
         f"{percent(share)} of the groups had equal rewards and taught nothing. Prompts of middling "
-        "difficulty, more self answers or group.degenerate=resample give more contrast."
+        "difficulty, more self responses or group.degenerate=resample give more contrast."
     )
 
 

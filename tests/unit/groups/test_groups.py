@@ -281,7 +281,7 @@ def test_time_is_told_apart(scorer: Scorer) -> None:
 
 
 def test_only_the_contrasted_sources_are_standardised_together(scorer: Scorer) -> None:
-    """CHORD: self answers [1, 0] → ±1/√2·(1/(1+ε/std)) = ±0.7071; the wrong expert keeps A = 1."""
+    """CHORD: self responses [1, 0]: ±1/√2·(1/(1+ε/std)) = ±0.7071; the wrong expert keeps 1."""
     config = GroupConfig.model_validate({"expert": 1, "self": 2})
     built = build_groups(
         [example(experts=[WRONG])],

@@ -268,7 +268,7 @@ def test_a_method_that_imitates_needs_an_expert_in_the_group(method: str, tmp_pa
 def test_a_mixed_group_without_any_demonstration_is_no_accident(
     method: str, tmp_path: Path
 ) -> None:
-    """Learning from self answers alone is another method: it is asked for, not slipped into."""
+    """Learning from self responses alone is another method: it is asked for, not slipped into."""
     bare = rows(tmp_path, without("expert", "teachers"))
     assert "or set group.expert=0 to learn from self" in str(refusal(bare, f"method={method}"))
     with prepared(bare, f"method={method}", "group.expert=0") as found:

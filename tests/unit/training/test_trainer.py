@@ -29,7 +29,7 @@ def test_micro_batches_of_one_equal_one_batch(
     small_config: MakeConfig, tmp_path: Path, method: str
 ) -> None:
     base = [f"method.name={method}", "train.prompts_per_step=8"]
-    if method in ("grpo", "luffy", "chord"):  # a reward with contrast among self answers
+    if method in ("grpo", "luffy", "chord"):  # a reward with contrast among self responses
         base += ["reward=length", "reward.max_chars=20"]
     one, _ = gradient_of_a_step(
         small_config(*base, "train.micro_batch_tokens=16"), tmp_path / "one"
