@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 from gft_lite.data.formats.cells import number_text
 from gft_lite.data.rows import Fields, RowError, kind_of
-from gft_lite.types import DataError
 
 ColumnSpec = str | Sequence[str]
 
@@ -53,6 +52,7 @@ class FieldSource:
         columns: the columns that it uses.
         is_list: the field is the list of the values of `columns`.
         template: the text to fill in; "" if there is none.
+        is_joined: the older form `a+b`: an empty cell leaves no blank line, as in no template.
         current_form: for a specification in an older form, how it is written now.
     """
 
@@ -60,15 +60,12 @@ class FieldSource:
     columns: tuple[str, ...]
     is_list: bool = False
     template: str = ""
+    is_joined: bool = False
     current_form: str = ""
 
 
 def parse_source(spec: ColumnSpec, columns: Sequence[str]) -> FieldSource:
-    """Read the specification of one field for a file with these columns.
-
-    Raises:
-        DataError: an older form that has no equivalent.
-    """
+    """Read the specification of one field for a file with these columns."""
     if not isinstance(spec, str):
         return FieldSource(",".join(spec), tuple(spec), is_list=True)
     if spec in columns:
@@ -88,9 +85,7 @@ def _converted_form(spec: str, sign: str) -> FieldSource:
     if sign == ",":
         return FieldSource(spec, names, is_list=True, current_form=f"[{', '.join(names)}]")
     template = r"\n\n".join(f"{{{name}}}" for name in names)
-    if len(names) > 2:  # the older form left out the blank line of an empty cell in the middle
-        raise DataError(f"the mapping '{spec}' is no longer read; write the template '{template}'")
-    return FieldSource(spec, names, template=template, current_form=f"'{template}'")
+    return FieldSource(spec, names, template=template, is_joined=True, current_form=f"'{template}'")
 
 
 def numbered_sources(columns: Sequence[str], mapped: Sequence[str] = ()) -> dict[str, FieldSource]:
@@ -144,6 +139,8 @@ def _value(fields: Fields, source: FieldSource) -> object:
     texts = {column: _cell_text(fields, column) for column in source.columns}
     if not any(texts.values()):
         return None
+    if source.is_joined:
+        return "\n\n".join(text for text in texts.values() if text)
 
     def fill(match: re.Match[str]) -> str:
         name = match.group(1)

@@ -221,8 +221,8 @@ def test_older_forms_of_mapping_are_converted(tmp_path: Path) -> None:
         found = load_examples(path, columns={"prompt": prompt, "answer": "a"}).examples
         both = "one\n\ntwo" if prompt == "q+hint" else "two\n\none"
         assert [example.question for example in found] == ["one", both]
-    with pytest.raises(DataError, match=r"write the template '\{q\}.*\{a\}'"):
-        load_examples(path, columns={"prompt": "q+hint+a", "answer": "a"})
+    three = load_examples(path, columns={"prompt": "q+hint+a", "answer": "a"}).examples
+    assert [example.question for example in three] == ["one\n\n1", "one\n\ntwo\n\n1"]
 
 
 @pytest.mark.parametrize(
