@@ -418,7 +418,7 @@ def test_ctrl_c_ends_the_run_after_its_step_and_resume_goes_on(tmp_path: Path) -
 def test_a_killed_run_resumes_from_its_last_checkpoint(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     with training(tmp_path, "--set=train.checkpoint_every=2") as process:
-        wait_for(process, run, "checkpoint", 1)
+        wait_for(process, run, "step", 3)  # the checkpoint of step 2 has its name
         process.kill()  # and not waited for: its number stays taken, as in a container
         assert _ended(process.pid)
         run.request_stop()  # a wish that the dead run never read is no wish to the next one

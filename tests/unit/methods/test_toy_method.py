@@ -106,11 +106,11 @@ def test_configuration_errors_know_it(plugin: Path) -> None:
 
 def test_the_app_offers_it(plugin: Path) -> None:
     code = (
-        "from gft_lite.ui.model.run_form import Choice, configured, method_choices\n"
-        "values = (2, 2, 0, 0, 8, 1e-3, 0.1)\n"
-        "choice = Choice(('tiny-cpu',), 'tiny', None, 'toy', 'math', (), values)\n"
+        "from gft_lite.ui.model.run_form import NUMBERS, RunForm, configured, method_choices\n"
+        "numbers = {field.key: 1 for field in NUMBERS}\n"
+        "form = RunForm('', ('tiny-cpu',), 'tiny', None, 'toy', 'math', numbers)\n"
         "print([label for label, name in method_choices() if name == 'toy'])\n"
-        "print(configured(choice).method)\n"
+        "print(configured(form, ['data.path=embedded:target_train']).method)\n"
     )
     assert run(plugin, code).stdout.splitlines() == [
         "['Toy: Imitate at half the weight.']",
