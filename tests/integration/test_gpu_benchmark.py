@@ -72,6 +72,7 @@ def test_figures_leave_the_first_step_out() -> None:
     assert found["sampled_tokens_per_second"] == 20 and found["trained_tokens_per_second"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "billions"),
     [("qwen2.5-1.5b", 1.54), ("qwen2.5-7b", 7.62), ("llama-3.2-3b", 3.21), ("qwen3-8b", 8.19)],

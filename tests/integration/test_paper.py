@@ -130,6 +130,7 @@ def test_shortcuts_stop_one_step_early() -> None:
     assert 250 < len(verified) < 350
 
 
+@pytest.mark.slow
 def test_passes_of_the_base_are_measured() -> None:
     row = job.measure_passes(None, prompts=4, samples=8)
     assert row["prompts"] == 4 and set(row["pass_at"]) == {"1", "2", "4", "8"}

@@ -15,6 +15,7 @@ from gft_lite.config.methods import DEFAULT_METHOD
 from gft_lite.report.numbers import look
 from gft_lite.types import ConfigError
 
+MAX_MORE_DEPTH = 20
 MAX_MORE_CHARACTERS = 20_000
 
 
@@ -134,12 +135,18 @@ def flattened(more: str) -> list[str]:
             f"{MAX_MORE_CHARACTERS:,} are read; put it into a file and use the command line"
         )
     try:
-        events = yaml.parse(more or "", Loader=yaml.SafeLoader)
-        if any(isinstance(event, yaml.AliasEvent) for event in events):
-            raise ConfigError("More settings: write the value instead of a YAML alias (`*name`)")
+        depth = 0
+        for event in yaml.parse(more or "", Loader=yaml.SafeLoader):
+            # Aliases multiply memory and depth multiplies time: both end before values are built.
+            if isinstance(event, yaml.AliasEvent):
+                raise ConfigError(
+                    "More settings: write the value instead of a YAML alias (`*name`)"
+                )
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_MORE_DEPTH:
+                raise ConfigError("More settings: the sections are nested too deeply")
         values = yaml.safe_load(more or "")
-    except RecursionError:
-        raise ConfigError("More settings: the sections are nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

@@ -264,6 +264,7 @@ def test_data_check_in_words_and_as_json(tmp_path: Path) -> None:
     assert document(tmp_path, "data", "check", "embedded:target_train")["rows"] >= 400
 
 
+@pytest.mark.slow
 def test_data_check_exits_with_2_if_no_row_can_be_used_or_any_is_bad_and_strict(
     tmp_path: Path,
 ) -> None:

@@ -531,6 +531,7 @@ def test_a_run_trains_on_one_split_of_a_hub_set_and_measures_on_another(hub: lis
     assert asked == [f"{ASK} (train)", f"{ASK} (test)"]
 
 
+@pytest.mark.slow
 def test_hub_offline_says_what_to_do() -> None:
     code = (
         "import os\nos.environ['HF_HUB_OFFLINE'] = '1'\n"

@@ -275,6 +275,7 @@ def test_one_rate_for_all_is_called_what_it_is() -> None:
 # --- the command --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_document(own_file: Path, tmp_path: Path) -> None:
     """Budget reached after one step of at most three; report from what is on disk."""
     ran = CliRunner().invoke(

@@ -143,6 +143,7 @@ def test_an_export_that_does_something_else_is_not_kept(
 # --- what is written ---
 
 
+@pytest.mark.slow
 def test_an_exported_adapter_loads_with_plain_peft(adapter: Path, tmp_path: Path) -> None:
     """By the name in its own config, with its own tokenizer: as TRL, vLLM or verl would."""
     from peft import AutoPeftModelForCausalLM

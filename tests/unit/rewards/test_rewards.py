@@ -546,6 +546,7 @@ def test_json_options():
     assert one(equal, '{"a": true}', '{"a": 1}').value == 0.5
 
 
+@pytest.mark.slow
 def test_json_schema_keywords():
     schema = {
         "type": "array",

@@ -173,6 +173,7 @@ def test_stop_writes_a_checkpoint_and_resume_finishes(
         resume(run.path)
 
 
+@pytest.mark.slow
 def test_what_a_gft_run_writes_down(small_config: MakeConfig, tmp_path: Path) -> None:
     config = small_config("train.steps=2", "eval.every=1")
     result = train(config, tmp_path / "run")

@@ -396,6 +396,7 @@ def test_ask_gives_the_document_or_the_sentence(workspace: Workspace) -> None:
         run_json(workspace, "data", "check", str(bad))
 
 
+@pytest.mark.slow
 def test_dry_run_and_split_on_the_command_line(tmp_path: Path) -> None:
     file = tmp_path / "d.jsonl"
     rows: list[dict[str, object]] = [
