@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from generated_page import main
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from gft_lite.cli import app
 
-PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 WIDTH = "100"
 HEAD = """# Command line
 
@@ -24,19 +22,6 @@ codes: 0 done; 2 the input was wrong, and the message says what, where and what 
 ([troubleshooting.md](troubleshooting.md)); 1 it broke. `GFT_LITE_DEBUG=1` shows the traceback of an
 error.
 """
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing, fail where it differs")
-    check = parser.parse_args().check
-    text = reference()
-    if not check:
-        PAGE.write_text(text, encoding="utf-8")
-    elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
-        print("docs/cli.md: run `python scripts/cli_reference.py`", file=sys.stderr)
-        return 1
-    return 0
 
 
 def reference() -> str:
@@ -61,4 +46,4 @@ def commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("cli.md", "cli_reference.py", __doc__ or "", reference))

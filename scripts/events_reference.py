@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import inspect
 import sys
-from pathlib import Path
+
+from generated_page import main
 
 from gft_lite.runs import events
 
-PAGE = Path(__file__).parents[1] / "docs" / "events.md"
 HEAD = """# Events
 
 Written by `scripts/events_reference.py` from [runs/events.py](../gft_lite/runs/events.py); a test
@@ -22,19 +21,6 @@ as dictionaries, and `train(..., on_event=f)` calls `f` with each of them
 may lack fields or have more of them. Every event has:
 
 """
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing, fail if it differs")
-    check = parser.parse_args().check
-    text = reference()
-    if not check:
-        PAGE.write_text(text, encoding="utf-8")
-    elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
-        print("docs/events.md: run `python scripts/events_reference.py`", file=sys.stderr)
-        return 1
-    return 0
 
 
 def reference() -> str:
@@ -87,4 +73,4 @@ def _table(rows: list[tuple[str, str, str]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("events.md", "events_reference.py", __doc__ or "", reference))
