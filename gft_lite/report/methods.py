@@ -98,7 +98,7 @@ def _cells(row: Row, rows: Sequence[Row], k: int) -> list[str]:
     rate = text(power(number(row, "learning_rate"))) if trained else "–"
     return [
         f'<span class="key {colour(method)}"></span>{text(label(method))}'
-        + (f"<small>{text(row['options'])}</small>" if row.get("options") else ""),
+        + (f" <small>{text(row['options'])}</small>" if row.get("options") else ""),
         _share(row, "target_greedy", rows) + _interval(row),
         *(_share(row, key, rows) for key in (*sampled, "old_skill_greedy")),
         _three_decimals(number(row, "kl_nats_per_token")),
